@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting and its default, one dataclass per stage.
+
+`config/ms2cl.yaml`, the declared ROS parameters, the CLI and the README's table are generated from these
+fields or tested against them. A ROS parameter is named `stage.field`, as in `submaps.distance`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ms2cl_ros.core.errors import ConfigError
+
+
+def setting(default: Any, description: str, *, low: float | None = None, high: float | None = None,
+            choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that carries what a parameter declaration needs."""
+    meta = {"description": description, "low": low, "high": high, "choices": choices}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class SensorsConfig:
+    """What counts as a LiDAR return."""
+
+    min_range: float = setting(1.5, "returns nearer than this are dropped, metres", low=0.0, high=20.0)
+    max_range: float = setting(120.0, "returns farther than this are dropped, metres", low=5.0, high=500.0)
+
+
+@dataclass(frozen=True)
+class SubmapsConfig:
+    """When a scan becomes a submap, and how it is looked at."""
+
+    distance: float = setting(1.0, "a new submap after this many metres", low=0.0, high=1000.0)
+    angle_deg: float = setting(20.0, "a new submap after turning this many degrees", low=0.0, high=360.0)
+    headings: int = setting(24, "headings embedded per view, evenly around the turn", low=1, high=400)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which exported model runs, and on what."""
+
+    model: str = setting("ms2cl_city", "a model shipped in models/, or the path of a model's folder")
+    providers: list[str] = setting(["CPUExecutionProvider"], "ONNX Runtime execution providers, first choice first")
+    threads: int = setting(1, "threads of one inference", low=1, high=64)
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """Where the map is kept."""
+
+    database: str = setting("~/.ros/ms2cl_map.db", "the map, one SQLite file; made when missing")
+
+
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """How the map is searched, and how sure an answer is taken to be."""
+
+    candidates: int = setting(10, "candidates asked of the index and published", low=1, high=1000)
+    min_score: float = setting(-1.0, "a best score below this is no match (cosine similarity)", low=-1.0, high=1.0)
+    place_radius: float = setting(5.0, "candidates within this many metres count as one place", low=0.1, high=100.0)
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """Frame names and where poses and extrinsics come from."""
+
+    map: str = setting("map", "frame of the map and of every match")
+    base: str = setting("base_link", "the robot's body; matches are poses of this frame")
+    pose_source: str = setting("odometry", "pose of each cloud: an Odometry topic, a PoseStamped topic, or TF map -> base",
+                               choices=("odometry", "pose", "tf"))
+    pose_gap: float = setting(0.25, "poses are interpolated across gaps up to this many seconds", low=0.0, high=10.0)
+    pose_wait: float = setting(1.0, "a cloud waits this many seconds for its pose before it is dropped", low=0.0, high=30.0)
+    extrinsics_source: str = setting("tf", "pose of the sensors in the base: TF, or the two parameters below",
+                                     choices=("tf", "parameters"))
+    lidar_extrinsics: list[float] = setting([0.0, 0.0, 1.73, 0.0, 0.0, 0.0, 1.0],
+                                            "LiDAR in base: x y z (m) qx qy qz qw; used with extrinsics_source=parameters")
+    camera_extrinsics: list[float] = setting([0.27, 0.06, 1.65, -0.5, 0.5, -0.5, 0.5],
+                                             "camera optical frame in base: x y z (m) qx qy qz qw; used likewise")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All stages together."""
+
+    sensors: SensorsConfig = field(default_factory=SensorsConfig)
+    submaps: SubmapsConfig = field(default_factory=SubmapsConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of one stage, as parameter declarations and tables want it."""
+
+    name: str
+    default: Any
+    description: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+
+
+def settings() -> dict[str, Setting]:
+    """Every setting by its dotted name, in order."""
+    out = {}
+    for stage in dataclasses.fields(Config):
+        defaults = getattr(Config(), stage.name)
+        for f in dataclasses.fields(defaults):
+            name = f"{stage.name}.{f.name}"
+            out[name] = Setting(name, getattr(defaults, f.name), **f.metadata)
+    return out
+
+
+def check(name: str, value: Any) -> Any:
+    """`value` in the type of the setting `name`; raises ConfigError saying what is allowed."""
+    known = settings()
+    if name not in known:
+        stage = name.split(".")[0]
+        near = [k for k in known if k.startswith(stage + ".")] or sorted({k.split(".")[0] + ".*" for k in known})
+        raise ConfigError(f"unknown setting '{name}'; there are: {', '.join(near)}")
+    s = known[name]
+    kind = type(s.default)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is list and isinstance(value, (list, tuple)):
+        item = type(s.default[0])
+        value = [float(v) if item is float and isinstance(v, int) else v for v in value]
+        if any(not isinstance(v, item) for v in value) or (item is float and len(value) != len(s.default)):
+            raise ConfigError(f"{name} wants a list like {s.default}, got {value}")
+    elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} wants a {kind.__name__} like {s.default!r}, got {value!r}")
+    if s.choices and value not in s.choices:
+        raise ConfigError(f"{name} is one of {', '.join(s.choices)}; got {value!r}")
+    if (s.low is not None and value < s.low) or (s.high is not None and value > s.high):
+        raise ConfigError(f"{name} must lie between {s.low} and {s.high}; got {value}")
+    return value
+
+
+def from_mapping(values: Mapping[str, Any], base: Config | None = None) -> Config:
+    """A Config from dotted names; what is not named keeps the value of `base` (or its default)."""
+    config = base or Config()
+    for name, value in values.items():
+        checked = check(name, value)
+        stage, key = name.split(".", 1)
+        config = dataclasses.replace(config, **{stage: dataclasses.replace(getattr(config, stage), **{key: checked})})
+    return config
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'a': {'b': 1}} -> {'a.b': 1}."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out.update(flatten(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def load(path: str | Path, base: Config | None = None) -> Config:
+    """A Config from a ROS parameter file (`/**: ros__parameters:`); raises ConfigError naming the file."""
+    import yaml
+    try:
+        tree = yaml.safe_load(Path(path).read_text())
+        values = flatten(tree["/**"]["ros__parameters"])
+        return from_mapping({k: v for k, v in values.items() if k != "use_sim_time"}, base)
+    except OSError as e:
+        raise ConfigError(f"cannot read the parameter file {path}: {e.strerror}") from e
+    except (yaml.YAMLError, KeyError, TypeError) as e:
+        raise ConfigError(f"{path} is no ROS parameter file with '/**: ros__parameters:': {e}") from e
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e}") from e
+
+
+def dump() -> str:
+    """The text of `config/ms2cl.yaml`: every setting with its default, description and range."""
+    import yaml
+    lines = ["# Every parameter with its default, made by `ms2cl config`. Both nodes read this file.",
+             "/**:", "  ros__parameters:"]
+    stage = ""
+    for s in settings().values():
+        head, key = s.name.split(".", 1)
+        if head != stage:
+            lines += [f"    {head}:"]
+            stage = head
+        extra = f"; one of {', '.join(s.choices)}" if s.choices else ""
+        extra += f" [{s.low:g}, {s.high:g}]" if s.low is not None and s.high is not None else ""
+        value = yaml.safe_dump(s.default, default_flow_style=True, width=200).strip().removesuffix("...").strip()
+        lines += [f"      # {s.description}{extra}", f"      {key}: {value}"]
+    return "\n".join(lines) + "\n"
