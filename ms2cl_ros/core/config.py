@@ -65,7 +65,6 @@ class RetrievalConfig:
 
     candidates: int = setting(10, "candidates asked of the index and published", low=1, high=1000)
     min_score: float = setting(-1.0, "a best score below this is no match (cosine similarity)", low=-1.0, high=1.0)
-    place_radius: float = setting(5.0, "candidates within this many metres count as one place", low=0.1, high=100.0)
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,16 @@ class FramesConfig:
 
     map: str = setting("map", "frame of the map and of every match")
     base: str = setting("base_link", "the robot's body; matches are poses of this frame")
-    pose_source: str = setting("odometry", "pose of each cloud: an Odometry topic, a PoseStamped topic, or TF map -> base",
+    pose_source: str = setting("odometry", "where the pose of a cloud comes from: an Odometry or PoseStamped topic, or TF",
                                choices=("odometry", "pose", "tf"))
     pose_gap: float = setting(0.25, "poses are interpolated across gaps up to this many seconds", low=0.0, high=10.0)
-    pose_wait: float = setting(1.0, "a cloud waits this many seconds for its pose before it is dropped", low=0.0, high=30.0)
+    pose_wait: float = setting(1.0, "a cloud waits this many seconds for its pose, then is dropped", low=0.0, high=30.0)
     extrinsics_source: str = setting("tf", "pose of the sensors in the base: TF, or the two parameters below",
                                      choices=("tf", "parameters"))
     lidar_extrinsics: list[float] = setting([0.0, 0.0, 1.73, 0.0, 0.0, 0.0, 1.0],
-                                            "LiDAR in base: x y z (m) qx qy qz qw; used with extrinsics_source=parameters")
+                                            "LiDAR in base: x y z (m) qx qy qz qw; with extrinsics_source=parameters")
     camera_extrinsics: list[float] = setting([0.27, 0.06, 1.65, -0.5, 0.5, -0.5, 0.5],
-                                             "camera optical frame in base: x y z (m) qx qy qz qw; used likewise")
+                                             "camera optical frame in base: x y z (m) qx qy qz qw; likewise")
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,7 @@ def load(path: str | Path, base: Config | None = None) -> Config:
     import yaml
     try:
         tree = yaml.safe_load(Path(path).read_text())
-        values = flatten(tree["/**"]["ros__parameters"])
+        values = flatten(dict(tree["/**"]["ros__parameters"]))
         return from_mapping({k: v for k, v in values.items() if k != "use_sim_time"}, base)
     except OSError as e:
         raise ConfigError(f"cannot read the parameter file {path}: {e.strerror}") from e

@@ -166,7 +166,7 @@ def _check(model: Sidecar) -> None:
         if not path.is_file():
             raise ModelError(f"{model.folder / SIDECAR} names {part.file}, which is not there")
         if sha256(path) != part.sha256:
-            raise ModelError(f"{path} is not the file its sidecar describes (SHA-256 differs): fetch or export it again")
+            raise ModelError(f"{path} is not the file its sidecar describes (SHA-256 differs): export it again")
         if not len(part.channels) == len(part.mean) == len(part.std):
             raise ModelError(f"{model.folder / SIDECAR}: {part.file} wants one mean and one std per channel")
     if model.camera.projection not in PROJECTIONS:

@@ -141,11 +141,15 @@ class Submap:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One answer of the search: the base pose at which the query's camera would see this view."""
+    """One answer of the search: the base pose at which the query's camera would see this view.
+
+    `heading`: radians in the view's base; `heading_step`: radians between the headings embedded there.
+    """
 
     submap_id: int
     view_id: int
     heading: float
+    heading_step: float
     score: float
     T_map_base: np.ndarray
 
