@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent / "ms2cl_ros"
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 ORDER = ["errors", "types", "geometry", "config", "install", "sidecar", "pointcloud2", "images", "cameras", "messages",
-         "frames", "projection", "encoder", "store", "index", "retrieval", "mapper", "matcher"]
+         "frames", "extrinsics", "projection", "encoder", "store", "index", "retrieval", "mapper", "matcher"]
 ENGINES = {"onnxruntime": {"core/encoder.py"}, "faiss": {"core/index.py"}, "sqlite3": {"core/store.py"},
            "cv2": {"core/images.py", "core/cameras.py", "core/projection.py"}}
 ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "tf2_msgs", "diagnostic_msgs", "rosgraph_msgs"}

@@ -28,10 +28,11 @@ def setting(default: Any, description: str, *, low: float | None = None, high: f
 
 @dataclass(frozen=True)
 class SensorsConfig:
-    """What counts as a LiDAR return."""
+    """What counts as a LiDAR return, and which of CameraInfo's matrices describes the picture."""
 
     min_range: float = setting(1.5, "returns nearer than this are dropped, metres", low=0.0, high=20.0)
     max_range: float = setting(120.0, "returns farther than this are dropped, metres", low=5.0, high=500.0)
+    image_rectified: bool = setting(False, "the image topic is a rectified one (image_rect): P of CameraInfo holds")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class FramesConfig:
 
     map: str = setting("map", "frame of the map and of every match")
     base: str = setting("base_link", "the robot's body; matches are poses of this frame")
-    pose_source: str = setting("odometry", "where the pose of a cloud comes from: an Odometry or PoseStamped topic, or TF",
+    pose_source: str = setting("odometry", "source of a cloud's pose: an Odometry topic, a PoseStamped topic, or TF",
                                choices=("odometry", "pose", "tf"))
     pose_gap: float = setting(0.25, "poses are interpolated across gaps up to this many seconds", low=0.0, high=10.0)
     pose_wait: float = setting(1.0, "a cloud waits this many seconds for its pose, then is dropped", low=0.0, high=30.0)

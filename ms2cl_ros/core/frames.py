@@ -79,13 +79,13 @@ class TransformBuffer:
     def set(self, parent: str, child: str, stamp_ns: int, T_parent_child: np.ndarray, static: bool = False) -> bool:
         """Adds one transform (4 x 4). True if the clock jumped back and all moving frames were forgotten.
 
-        Raises TransformError for a frame without a name, a frame that is its own parent, or numbers that are not finite.
+        Raises TransformError for a frame without a name, a frame that is its own parent, or a matrix that is not finite.
         """
         parent, child = plain(parent), plain(child)
         if not parent or not child or parent == child:
             raise TransformError(f"a transform needs two different frames, got parent '{parent}' and child '{child}'")
         if not np.all(np.isfinite(T_parent_child)):
-            raise TransformError(f"the transform {parent} -> {child} at {seconds(stamp_ns)} holds numbers that are not finite")
+            raise TransformError(f"the transform {parent} -> {child} at {seconds(stamp_ns)} is not finite")
         with self._lock:
             branch = self._branches.get(child)
             jumped = not static and self._is_jump(branch, stamp_ns)
@@ -177,7 +177,7 @@ class PoseBuffer:
         Raises TransformError for a pose that is not finite.
         """
         if not np.all(np.isfinite(pose.T_map_base)):
-            raise TransformError(f"the pose at {seconds(pose.stamp_ns)} holds numbers that are not finite")
+            raise TransformError(f"the pose at {seconds(pose.stamp_ns)} is not finite")
         jumped = bool(self._stamps) and pose.stamp_ns < self._stamps[-1] - JUMP_NS
         if jumped:
             self._stamps, self._poses = [], []
@@ -207,7 +207,8 @@ class PoseBuffer:
         width = after.stamp_ns - before.stamp_ns
         if width > self.gap * SECOND:
             raise TransformError(f"no pose at {seconds(stamp_ns)}: the nearest are {seconds(before.stamp_ns)} and "
-                                 f"{seconds(after.stamp_ns)}, {width / SECOND:.3f} s apart; frames.pose_gap is {self.gap:g}")
+                                 f"{seconds(after.stamp_ns)}, {width / SECOND:.3f} s apart; "
+                                 f"frames.pose_gap is {self.gap:g}")
         fraction = (stamp_ns - before.stamp_ns) / width
         T = interpolate(before.T_map_base, after.T_map_base, fraction)
         return StampedPose(stamp_ns, T, _between(before.covariance, after.covariance, fraction))

@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all set-up on a fresh machine; everything lands in .venv and demo/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# a plain `torch` from PyPI brings gigabytes of CUDA; this names the release whose CPU build is used where there is one
+TORCH ?= torch==2.13.0
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+JOBS ?= 2
+DRIVE ?=
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ms2cl demo --out demo $(if $(DRIVE),--drive "$(DRIVE)")
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.py | $(BIN)/python
+	$(PIP) -e '.[ros,city,plot]'
+	touch $@
+
+$(VENV)/.test: setup.py test/build_tf2_msgs.py | $(BIN)/python
+	$(PIP) $(TORCH)
+	$(PIP) -e '.[ros,city,plot,training,test]'
+	$(BIN)/python test/build_tf2_msgs.py
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build install log demo *.egg-info

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""`ms2cl`: everything that needs no running ROS graph, and a player for machines without `ros2 bag`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ms2cl_ros import __version__
+from ms2cl_ros.core.errors import Ms2clError
+
+if TYPE_CHECKING:
+    from ms2cl_ros.core.config import Config
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+                  help="A camera finds its place in a LiDAR map.")
+convert_app = typer.Typer(no_args_is_help=True, help="Write public data sets as rosbag2.")
+app.add_typer(convert_app, name="convert")
+console = Console(stderr=True)
+
+Params = Annotated[Path | None, typer.Option("--params-file", help="a ROS parameter file, as the nodes take it")]
+Set = Annotated[list[str] | None, typer.Option("--set", "-p", help="one setting, as in submaps.distance=2.0")]
+PointsTopic = Annotated[str, typer.Option(help="PointCloud2 topic; the only one if left out")]
+ImageTopic = Annotated[str, typer.Option(help="Image or CompressedImage topic; the only one if left out")]
+InfoTopic = Annotated[str, typer.Option(help="CameraInfo topic; the only one if left out")]
+PosesTopic = Annotated[str, typer.Option(help="Odometry or PoseStamped topic; the only one if left out")]
+
+
+def _config(params_file: Path | None, values: list[str] | None, **fixed: Any) -> Config:
+    import yaml
+
+    from ms2cl_ros.core import config
+    from ms2cl_ros.core.errors import ConfigError
+    settings = config.load(params_file) if params_file else config.Config()
+    pairs = dict(fixed)
+    for text in values or []:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ConfigError(f"--set wants NAME=VALUE, got '{text}'")
+        pairs[name.strip()] = yaml.safe_load(value)
+    return config.from_mapping(pairs, settings)
+
+
+@contextmanager
+def _bar(text: str) -> Iterator[Any]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    with Progress(TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
+                  transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@app.command("map")
+def map_command(bag: Path, output: Annotated[Path, typer.Option("-o", "--output", help="the map; extended if there")],
+                params_file: Params = None, set_: Set = None, points: PointsTopic = "", poses: PosesTopic = "") -> None:
+    """Turn the scans of BAG into a map. Example: ms2cl map drive1 -o campus.db"""
+    from ms2cl_ros.tools.offline import Topics, map_bag
+    config = _config(params_file, set_)
+    with _bar("mapping") as progress:
+        out = map_bag(bag, output, config, Topics(points=points, poses=poses), progress)
+    console.print(f"{out.submaps} submaps from {out.seen} scans in {output}" + _dropped(out.dropped))
+
+
+@app.command()
+def localize(bag: Path, map_: Annotated[Path, typer.Option("--map", "-m", help="a map made with `ms2cl map`")],
+             json_: Annotated[Path | None, typer.Option("--json", help="write every match, one JSON a line")] = None,
+             params_file: Params = None, set_: Set = None, image: ImageTopic = "", camera_info: InfoTopic = "",
+             poses: PosesTopic = "") -> None:
+    """Find the images of BAG in a map. Example: ms2cl localize drive2 --map campus.db
+
+    Poses in the bag, if they are in the map's frame, are taken as the truth and recall is printed.
+    """
+    from ms2cl_ros.tools.offline import Topics, localize_bag
+    config = _config(params_file, set_)
+    topics = Topics(image=image, camera_info=camera_info, poses=poses)
+    with _bar("localising") as progress:
+        out = localize_bag(bag, map_, config, topics, progress)
+    if json_:
+        json_.write_text("".join(json.dumps(_plain_match(m)) + "\n" for m in out.matches))
+    console.print(f"{len(out.matches)} matches for {out.seen} images" + _dropped(out.dropped))
+    _print_recall(bag, map_, config, topics, out)
+
+
+def _print_recall(bag: Path, map_: Path, config: Config, topics: Any, out: Any) -> None:
+    from ms2cl_ros.core.encoder import Encoder
+    from ms2cl_ros.core.errors import TransformError
+    from ms2cl_ros.core.store import Store
+    from ms2cl_ros.tools.evaluation import recalls
+    from ms2cl_ros.tools.offline import truth
+    from ms2cl_ros.tools.report import recall_table
+    motion = truth(bag, config, topics)
+    try:
+        truths = [motion.base(m.stamp_ns).T_map_base for m in out.matches]
+        missed = [motion.base(s).T_map_base for s in out.unmatched]
+    except TransformError as e:
+        console.print(f"no recall: {e}")
+        return
+    with Store.open(map_, Encoder.load(config.encoder).sidecar, write=False) as store:
+        stored = [T for _, _, T in store.poses()]
+    Console().print(recall_table(recalls(out.matches, missed, truths, stored)))
+
+
+def _plain_match(match: Any) -> dict[str, Any]:
+    return {"stamp_ns": match.stamp_ns, "T_map_base": match.T_map_base.tolist(),
+            "covariance": match.covariance.tolist(),
+            "candidates": [{**dataclasses.asdict(c), "T_map_base": c.T_map_base.tolist()} for c in match.candidates],
+            "seconds": match.seconds}
+
+
+def _dropped(counts: dict[str, int]) -> str:
+    return "".join(f"; [yellow]{n} left out: {reason}[/]" for reason, n in counts.items())
+
+
+@app.command("config")
+def config_command() -> None:
+    """Print every parameter with its default, description and range."""
+    from ms2cl_ros.core.config import dump
+    print(dump(), end="")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def main() -> None:
+    """Entry point: errors raised on purpose become one line and exit code 1."""
+    try:
+        app()
+    except Ms2clError as e:
+        console.print(f"[bold red]ms2cl:[/] {e}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

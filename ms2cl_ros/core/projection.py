@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The angular grid: a scan becomes a range image, a picture the same cells, and both the tensors of the encoder.
+
+Training, map and query all come through here, so that no gap between them can open elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from ms2cl_ros.core.cameras import check, project
+from ms2cl_ros.core.errors import SensorError
+from ms2cl_ros.core.sidecar import CameraInput, LidarInput
+from ms2cl_ros.core.types import AngularGrid, CameraModel, RangeImage
+
+# cv2.phase is right to 0.01 degrees; nearer than this to a cell's border the angle is computed again.
+PHASE_ERROR_DEG = 0.02
+# In cells: decimal steps such as 0.4 leave a point on a border this little before it.
+ON_BORDER = 1e-9
+# A bilinear sample stands for about this many pixels across.
+PIXELS_PER_SAMPLE = 1.5
+# Cells wider than this many pixels are sampled from a picture shrunk beforehand.
+PIXELS_PER_CELL = 6.0
+MAX_SAMPLES = 8
+
+
+def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, max_range: float) -> RangeImage:
+    """The nearest return in each cell of `grid`.
+
+    `points_view`: (N, 3), metres, view frame (x forward, y left, z up, origin where the ranges are measured from).
+    Points outside the grid, nearer than `min_range`, farther than `max_range` or not finite are dropped, never moved.
+    A point on the border of two cells belongs to the right one, or the lower one.
+    """
+    size = grid.rows * grid.columns
+    if len(points_view) == 0:
+        return RangeImage(np.zeros((grid.rows, grid.columns), np.float32), grid)
+    with np.errstate(invalid="ignore", over="ignore"):
+        x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
+        level = cv2.magnitude(x, y).ravel()
+        ranges = cv2.magnitude(level, z).ravel()
+        column = _cells(y, x, grid.azimuth_left_deg, grid.azimuth_step_deg)
+        row = _cells(z, level, grid.elevation_top_deg, grid.elevation_step_deg)
+        inside = (row < grid.rows) & (column < grid.columns) & (ranges >= min_range) & (ranges <= max_range)
+    # All points outside share one cell more, which is then thrown away: cheaper than picking the others out.
+    cell = np.where(inside, row * grid.columns + column, size)
+    nearest = np.full(size + 1, np.inf, np.float32)
+    np.minimum.at(nearest, cell, ranges)
+    nearest[np.isinf(nearest)] = 0.0
+    return RangeImage(nearest[:size].reshape(grid.rows, grid.columns), grid)
+
+
+def _cells(rise: np.ndarray, run: np.ndarray, first_deg: float, step_deg: float) -> np.ndarray:
+    """(N,) int64: how many whole steps below `first_deg` the angle atan2(rise, run) lies, going round the turn."""
+    below = np.float32(first_deg) - cv2.phase(run, rise, angleInDegrees=True).ravel()
+    below += np.float32(360.0) * (below < 0)
+    position = below * np.float32(1.0 / step_deg)
+    cells = position.astype(np.int64)
+    margin = np.float32(PHASE_ERROR_DEG / step_deg)
+    doubtful = np.flatnonzero((np.abs(position - np.rint(position)) < margin) | (below > 360.0 - PHASE_ERROR_DEG))
+    exact = np.degrees(np.arctan2(rise[doubtful].astype(np.float64), run[doubtful].astype(np.float64)))
+    position_exact = (first_deg - exact) % 360.0 / step_deg + ON_BORDER
+    cells[doubtful] = np.where(position_exact * step_deg >= 360.0, 0, position_exact)
+    return cells
+
+
+def cut(panorama: RangeImage, heading_rad: float, columns: int) -> RangeImage:
+    """The window of `columns` columns centred on `heading_rad` (azimuth in the view frame), across the seam if need be.
+
+    The heading is rounded to the nearest one whose window begins at a column's border; 0 is exact if `columns` is
+    even. Raises SensorError unless `panorama` is a whole turn of at least that many columns.
+    """
+    grid = panorama.grid
+    if grid.columns != grid.turn_columns or not 0 < columns <= grid.columns:
+        raise SensorError(f"cannot cut {columns} columns out of {grid.columns}: a panorama has the whole turn of "
+                          f"{grid.turn_columns}; render it on grid.panorama()")
+    middle = (grid.azimuth_left_deg - math.degrees(heading_rad)) / grid.azimuth_step_deg
+    first = math.floor(middle - columns / 2 + 0.5)
+    window = AngularGrid(grid.rows, columns, grid.elevation_top_deg, grid.elevation_step_deg, grid.azimuth_step_deg)
+    return RangeImage(np.take(panorama.ranges, range(first, first + columns), axis=1, mode="wrap"), window)
+
+
+def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, rows, columns) to (N, *size): the cell under the middle of each new one; no ranges are mixed."""
+    if array.shape[1:3] == tuple(size):
+        return array
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, array.shape[1:3]))
+    return array[:, rows[:, None], columns]
+
+
+def lidar_tensor(ranges: np.ndarray, spec: LidarInput) -> np.ndarray:
+    """(N, C, H, W) float32, what the LiDAR model eats, from (N, rows, columns) ranges in metres, 0 = no return.
+
+    `log_range` and `range` are normalised as `LidarInput` says; `valid` is 1 where a range up to `spec.far` is known.
+    """
+    ranges = _nearest(np.asarray(ranges, np.float32), spec.size)
+    valid = (ranges > 0) & (ranges <= spec.far)
+    out = np.empty((len(ranges), len(spec.channels), *spec.size), np.float32)
+    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std)):
+        if channel == "valid":
+            out[:, i] = valid
+            continue
+        value = np.log(np.clip(ranges, spec.near, spec.far)) if channel == "log_range" else ranges / spec.far
+        out[:, i] = np.where(valid, (value - np.float32(mean)) / np.float32(std), np.float32(0.0))
+    return out
+
+
+def camera_tensor(rgb: np.ndarray, valid: np.ndarray, spec: CameraInput) -> np.ndarray:
+    """(N, C, H, W) float32, what the camera model eats.
+
+    `rgb`: (N, rows, columns, 3) uint8, `valid`: (N, rows, columns) bool, both as `CameraView` returns them.
+    """
+    if rgb.shape[1:3] != tuple(spec.size):
+        size = (spec.size[1], spec.size[0])
+        rgb = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) for picture in rgb])
+        valid = _nearest(valid, spec.size)
+    out = np.empty((len(rgb), len(spec.channels), *spec.size), np.float32)
+    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std)):
+        if channel == "valid":
+            out[:, i] = valid
+            continue
+        colour = rgb[..., ("red", "green", "blue").index(channel)]
+        out[:, i] = np.where(valid, (colour * np.float32(1 / 255) - np.float32(mean)) / np.float32(std), np.float32(0.0))
+    return out
+
+
+def directions(grid: AngularGrid, samples: tuple[int, int] = (1, 1)) -> np.ndarray:
+    """(rows * m, columns * n, 3) float64 unit vectors in the view frame, through the middles of m x n parts of each cell."""
+    m, n = samples
+    elevation = np.radians(grid.elevation_top_deg - (np.arange(grid.rows * m) + 0.5) / m * grid.elevation_step_deg)
+    azimuth = np.radians(grid.azimuth_left_deg - (np.arange(grid.columns * n) + 0.5) / n * grid.azimuth_step_deg)
+    out = np.empty((elevation.size, azimuth.size, 3))
+    out[..., 0] = np.cos(elevation)[:, None] * np.cos(azimuth)
+    out[..., 1] = np.cos(elevation)[:, None] * np.sin(azimuth)
+    out[..., 2] = np.sin(elevation)[:, None]
+    return out
+
+
+class CameraView:
+    """Resamples pictures of one camera for the camera model; all that depends on the geometry is done once.
+
+    `T_view_camera`: the optical frame in the view frame; only its rotation counts, so no depth is assumed.
+    Raises SensorError if the camera is uncalibrated or sees no cell of the grid.
+    """
+
+    def __init__(self, camera: CameraModel, T_view_camera: np.ndarray, spec: CameraInput) -> None:
+        check(camera)
+        self.camera, self.spec = camera, spec
+        self.grid = spec.grid if spec.projection == "angular_grid" else None
+        if self.grid is None:
+            self.valid = np.ones(tuple(spec.size), bool)
+            return
+        self._R = T_view_camera[:3, :3]
+        pixels = self._pixels_per_cell(self.grid)
+        self._shrink = max(1, int(pixels.min() / PIXELS_PER_CELL))
+        m, n = (min(MAX_SAMPLES, math.ceil(p / self._shrink / PIXELS_PER_SAMPLE)) for p in pixels)
+        uv, visible = self._look(directions(self.grid, (m, n)))
+        seen = visible.reshape(self.grid.rows, m, self.grid.columns, n).mean(axis=(1, 3))
+        self.valid = seen >= 0.5
+        self._small = max(1, camera.width // self._shrink), max(1, camera.height // self._shrink)
+        # Samples that miss the picture take the nearest pixel of its edge; fixed point holds 16 bits, hence the clip.
+        scale = np.array(self._small) / (camera.width, camera.height)
+        uv = np.clip(np.nan_to_num((uv + 0.5) * scale - 0.5, nan=0.0), 0.0, np.array(self._small) - 1.0)
+        uv = uv.astype(np.float32).reshape(*visible.shape, 2)
+        self._maps = cv2.convertMaps(uv[..., 0], uv[..., 1], cv2.CV_16SC2)
+
+    def _look(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(..., 2) pixels and (...) visible of (..., 3) directions in the view frame."""
+        uv, visible = project(self.camera, rays.reshape(-1, 3) @ self._R)
+        return uv.reshape(*rays.shape[:-1], 2), visible.reshape(rays.shape[:-1])
+
+    def _pixels_per_cell(self, grid: AngularGrid) -> np.ndarray:
+        """(2,) how many pixels lie between neighbouring cells, down and across, where the camera sees them largest."""
+        uv, visible = self._look(directions(grid))
+        if not visible.any():
+            raise SensorError("the camera sees no cell of the model's grid (elevations "
+                              f"{grid.elevation_top_deg - grid.rows * grid.elevation_step_deg:g} to "
+                              f"{grid.elevation_top_deg:g} degrees): check its extrinsics and CameraInfo")
+        out = np.ones(2)
+        for axis in (0, 1):
+            length = np.linalg.norm(np.diff(uv, axis=axis), axis=2)
+            both = np.logical_and(*((visible[1:], visible[:-1]) if axis == 0 else (visible[:, 1:], visible[:, :-1])))
+            out[axis] = max(1.0, length[both].max(initial=1.0))
+        return out
+
+    def __call__(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`(rgb, valid)`: (rows, columns, 3) uint8 and (rows, columns) bool, from (H, W, 3) uint8.
+
+        Of an angular grid, cells that are less than half in the picture are 0 and not valid. Of a whole image, rows
+        and columns are `spec.size`, and all are valid. Raises SensorError if H x W is not the camera model's.
+        """
+        if rgb.shape[:2] != (self.camera.height, self.camera.width):
+            raise SensorError(f"the picture is {rgb.shape[1]} x {rgb.shape[0]}, but its CameraInfo describes "
+                              f"{self.camera.width} x {self.camera.height}: pair each image with its own CameraInfo")
+        if self.grid is None:
+            height, width = self.spec.size
+            return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), self.valid
+        if self._shrink > 1:
+            rgb = cv2.resize(rgb, self._small, interpolation=cv2.INTER_AREA)
+        fine = cv2.remap(rgb, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cells = cv2.resize(fine, (self.grid.columns, self.grid.rows), interpolation=cv2.INTER_AREA)
+        cells[~self.valid] = 0
+        return cells, self.valid

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""How good matches are: Recall@N within a radius, beside the level that chance reaches.
+
+Distances are horizontal (x, y of the map frame), "within" is strict, as in the protocols of place recognition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ms2cl_ros.core.geometry import wrap, yaw
+from ms2cl_ros.core.types import Match
+
+RADII = (5.0, 10.0)
+RANKS = (1, 5)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of queries with one of their best `rank` candidates within `radius` metres, and what chance gives.
+
+    `queries`: those with a submap within the radius (Q+), out of `asked`. `chance`: Recall@1 of a submap drawn at
+    random, the mean over Q+ of the share of submaps within the radius.
+    """
+
+    rank: int
+    radius: float
+    value: float
+    chance: float
+    queries: int
+    asked: int
+    database: int
+
+
+def errors(matches: Sequence[Match], truths: Sequence[np.ndarray]) -> np.ndarray:
+    """(N, 2): horizontal metres and degrees of heading between each match and the true `T_map_base`."""
+    out = [(np.hypot(*(m.T_map_base[:2, 3] - T[:2, 3])), np.rad2deg(abs(wrap(yaw(m.T_map_base) - yaw(T)))))
+           for m, T in zip(matches, truths)]
+    return np.array(out, float).reshape(-1, 2)
+
+
+def recall(candidates: Sequence[np.ndarray], truths: np.ndarray, database: np.ndarray, rank: int,
+           radius: float) -> Recall:
+    """`candidates`: for each query (k, 2) positions, best first (k may be 0); `truths`: (N, 2); `database`: (M, 2)."""
+    near = np.linalg.norm(truths[:, None] - database[None], axis=2) < radius
+    positive = near.any(1)
+    hit = [bool((np.linalg.norm(c[:rank] - t, axis=1) < radius).any()) for c, t in zip(candidates, truths)]
+    n = int(positive.sum())
+    value = float(np.mean(np.array(hit, float)[positive])) if n else float("nan")
+    chance = float(near[positive].mean()) if n else float("nan")
+    return Recall(rank, radius, value, chance, n, len(truths), len(database))
+
+
+def recalls(matches: Sequence[Match], unmatched: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+            database: Sequence[np.ndarray]) -> list[Recall]:
+    """Recall@1 and @5 at 5 and 10 m. `truths`: `T_map_base` of each match; `unmatched`: those of images without one."""
+    positions = [np.array([c.T_map_base[:2, 3] for c in m.candidates]) for m in matches]
+    positions += [np.zeros((0, 2))] * len(unmatched)
+    where = np.array([T[:2, 3] for T in [*truths, *unmatched]]).reshape(-1, 2)
+    stored = np.array([T[:2, 3] for T in database]).reshape(-1, 2)
+    return [recall(positions, where, stored, rank, radius) for radius in RADII for rank in RANKS]

@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag becomes a map, a bag is localised in a map: the nodes' work without ROS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.errors import DataError, SensorError, TransformError
+from ms2cl_ros.core.extrinsics import sensor_in_base
+from ms2cl_ros.core.frames import PoseBuffer, TransformBuffer
+from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.matcher import Matcher
+from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_point_cloud, to_pose, to_transforms
+from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.types import Match, StampedPose
+from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, POINTS, POSES, TRANSFORMS, BagReader, open_bag
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topics of a bag by name; empty picks the only one of its type."""
+
+    points: str = ""
+    image: str = ""
+    camera_info: str = ""
+    poses: str = ""
+
+
+@dataclass
+class Outcome:
+    """What a run did. `dropped`: how many messages were left out, by reason."""
+
+    seen: int = 0
+    submaps: int = 0
+    matches: list[Match] = field(default_factory=list)
+    unmatched: list[int] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Motion:
+    """Every pose and transform of a bag, to be asked at any stamp."""
+
+    def __init__(self, bag: BagReader, config: Config, poses: str = "") -> None:
+        self._frames = config.frames
+        self.transforms = TransformBuffer(horizon=None)
+        self.poses = PoseBuffer(config.frames.pose_gap)
+        tf = [t.name for t in bag.topics.values() if t.msgtype in TRANSFORMS]
+        for topic, _, message in bag.messages(tf):
+            for parent, child, stamp, T in to_transforms(message):
+                self.transforms.set(parent, child, stamp, T, static=topic.endswith("tf_static"))
+        if config.frames.pose_source != "tf" and (poses or any(t.msgtype in POSES for t in bag.topics.values())):
+            for _, _, message in bag.messages([bag.pick(POSES, poses or None)]):
+                self.poses.add(to_pose(message))
+
+    def base(self, stamp_ns: int) -> StampedPose:
+        """The base's pose in the map at a stamp; raises TransformError."""
+        if self._frames.pose_source != "tf":
+            return self.poses.at(stamp_ns)
+        return StampedPose(stamp_ns, self.transforms.lookup(self._frames.map, self._frames.base, stamp_ns))
+
+
+def _each(bag: BagReader, topic: str, progress: Progress | None) -> Iterator[Any]:
+    total = bag.topics[topic].count
+    for i, (_, _, message) in enumerate(bag.messages([topic])):
+        yield message
+        if progress:
+            progress(i + 1, total)
+
+
+def map_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
+            progress: Progress | None = None) -> Outcome:
+    """Adds every scan of a bag that the gate lets through to the map at `database`.
+
+    Scans that cannot be used are counted under their error's class. Raises DataError if the bag has no scans, or
+    none that could be stored.
+    """
+    out = Outcome()
+    encoder = Encoder.load(config.encoder)
+    with open_bag(path) as bag, Store.open(database, encoder.sidecar, write=True) as store:
+        motion, mapper = Motion(bag, config, topics.poses), Mapper(config, encoder, store)
+        last = ""
+        for message in _each(bag, bag.pick(POINTS, topics.points or None), progress):
+            out.seen += 1
+            try:
+                pose = motion.base(stamp_ns(message.header.stamp))
+                if not mapper.wants(pose.T_map_base):
+                    continue
+                cloud = to_point_cloud(message, config.sensors.min_range, config.sensors.max_range)
+                T_base_lidar = sensor_in_base(config.frames, "lidar", motion.transforms, cloud.frame_id, cloud.stamp_ns)
+                out.submaps += mapper.add_scan(cloud, pose, T_base_lidar) is not None
+            except (SensorError, TransformError) as e:
+                last = str(e)
+                out.dropped[type(e).__name__] += 1
+    if not out.submaps:
+        raise DataError(f"no scan of {path} became a submap ({out.seen} read; {last or 'the bag is empty'})")
+    return out
+
+
+def localize_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
+                 progress: Progress | None = None) -> Outcome:
+    """A match for every image of a bag, against the map at `database`.
+
+    Images that cannot be used are counted under their error's class. Raises DataError if the bag has no images, or
+    none that could be used.
+    """
+    out = Outcome()
+    encoder = Encoder.load(config.encoder)
+    with open_bag(path) as bag, Store.open(database, encoder.sidecar, write=False) as store:
+        motion, matcher = Motion(bag, config, topics.poses), Matcher(config, encoder, store)
+        info = next(_each(bag, bag.pick(CAMERA_INFOS, topics.camera_info or None), None))
+        camera = to_camera_model(info, config.sensors.image_rectified)
+        last = ""
+        for message in _each(bag, bag.pick(IMAGES, topics.image or None), progress):
+            out.seen += 1
+            try:
+                image = to_camera_image(message)
+                frame = camera.frame_id or image.frame_id
+                T_base_camera = sensor_in_base(config.frames, "camera", motion.transforms, frame, image.stamp_ns)
+                match = matcher.locate(image, camera, T_base_camera)
+            except (SensorError, TransformError) as e:
+                last = str(e)
+                out.dropped[type(e).__name__] += 1
+                continue
+            if match is None:
+                out.unmatched.append(image.stamp_ns)
+            else:
+                out.matches.append(match)
+    if not out.matches and not out.unmatched:
+        raise DataError(f"no image of {path} could be used ({out.seen} read; {last or 'the bag is empty'})")
+    return out
+
+
+def truth(path: Path | str, config: Config, topics: Topics = Topics()) -> Motion:
+    """The poses that a bag brings along, to hold matches against."""
+    with open_bag(path) as bag:
+        return Motion(bag, config, topics.poses)

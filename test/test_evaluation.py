@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recall, chance level and errors against answers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from ms2cl_ros.core.geometry import rotation_z, transform
+from ms2cl_ros.core.types import Candidate, Match
+from ms2cl_ros.tools.evaluation import errors, recall, recalls
+
+
+def match(*xs: float, turn: float = 0.0) -> Match:
+    poses = [transform([x, 0.0, 0.0]) @ rotation_z(turn) for x in xs]
+    return Match(0, poses[0], np.eye(6), tuple(Candidate(1, 1, 0.0, 0.1, 0.5, T) for T in poses))
+
+
+def at(x: float) -> np.ndarray:
+    return transform([x, 0.0, 0.0])
+
+
+def test_recall_counts_only_queries_that_have_a_submap_in_reach():
+    database = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [30.0, 0.0]])
+    truths = np.array([[1.0, 0.0], [11.0, 0.0], [500.0, 0.0]])
+    found = [np.array([[0.0, 0.0]]), np.array([[30.0, 0.0], [10.0, 0.0]]), np.array([[0.0, 0.0]])]
+    first, fifth = (recall(found, truths, database, rank, 5.0) for rank in (1, 5))
+    assert (first.value, first.queries, first.asked, first.database) == (0.5, 2, 3, 4)
+    assert first.chance == 0.25
+    assert fifth.value == 1.0
+
+
+def test_the_radius_is_strict():
+    database = np.array([[0.0, 0.0]])
+    assert recall([np.array([[0.0, 0.0]])], np.array([[5.0, 0.0]]), database, 1, 5.0).queries == 0
+
+
+def test_an_image_without_a_match_counts_as_a_miss():
+    r = recalls([match(0.0)], [at(1.0)], [at(0.5)], [at(0.0)])[0]
+    assert (r.value, r.queries) == (0.5, 2)
+
+
+def test_errors_are_horizontal_metres_and_degrees_across_the_seam():
+    truth = transform([3.0, 4.0, 50.0]) @ rotation_z(np.deg2rad(-179))
+    [[metres, degrees]] = errors([match(0.0, turn=np.deg2rad(179))], [truth])
+    assert metres == pytest.approx(5.0)
+    assert degrees == pytest.approx(2.0, abs=1e-6)
