@@ -47,7 +47,8 @@ def publish(seconds: float) -> None:
     height, width = IMAGE_SHAPE
     cloud = PointCloud2(height=1, width=CLOUD_BYTES // 16, point_step=16, row_step=CLOUD_BYTES,
                         data=array("B", bytes(CLOUD_BYTES)))
-    image = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=array("B", bytes(3 * height * width)))
+    image = Image(height=height, width=width, encoding="rgb8", step=3 * width,
+                  data=array("B", bytes(3 * height * width)))
     while clouds.get_subscription_count() < 1 or images.get_subscription_count() < 1:
         time.sleep(0.05)
     time.sleep(0.5)

@@ -120,6 +120,50 @@ def _dropped(counts: dict[str, int]) -> str:
     return "".join(f"; [yellow]{n} left out: {reason}[/]" for reason, n in counts.items())
 
 
+@app.command()
+def overlay(bag: Path, output: Annotated[Path, typer.Option("-o", "--output", help="a PNG")],
+            number: Annotated[int, typer.Option(help="which image, from 0")] = 0, params_file: Params = None,
+            set_: Set = None, image: ImageTopic = "", points: PointsTopic = "", camera_info: InfoTopic = "") -> None:
+    """Draw an image and the scan nearest in time on one grid, to check the extrinsics by eye."""
+    from ms2cl_ros.tools.offline import Topics
+    from ms2cl_ros.tools.overlay import draw, on_one_grid
+    topics = Topics(image=image, points=points, camera_info=camera_info)
+    draw(output, *on_one_grid(bag, number, _config(params_file, set_), topics))
+    console.print(f"written: {output}")
+
+
+def _convert(write: Any, source: Path, output: Path, storage: str, compressed: str | None, poses: Path | None) -> None:
+    from ms2cl_ros.tools.convert import Options
+    with _bar("converting") as progress:
+        out = write(source, output, Options(storage=storage, compressed=compressed), poses, progress=progress)
+    for topic, count in out.counts.items():
+        console.print(f"{count:7d}  {topic}", highlight=False)
+    for note in (*out.notes, *(f"{n} frames without {what}" for what, n in out.missing.items() if n)):
+        console.print(f"[yellow]{note}[/]")
+
+
+Out = Annotated[Path, typer.Option("-o", "--output", help="the bag's folder; must not exist")]
+Storage = Annotated[str, typer.Option(help="mcap or sqlite3")]
+Compressed = Annotated[str | None, typer.Option(help="jpeg or png; raw images if left out")]
+Poses = Annotated[Path | None, typer.Option(help="pose file, TUM or KITTI format, in place of the drive's own")]
+
+
+@convert_app.command("kitti-raw")
+def convert_kitti_raw(drive: Path, output: Out, storage: Storage = "mcap", compressed: Compressed = None,
+                      poses: Poses = None) -> None:
+    """A synced KITTI raw drive, e.g. 2011_09_26/2011_09_26_drive_0009_sync with its calibration beside it."""
+    from ms2cl_ros.tools import convert
+    _convert(convert.convert_kitti_raw, drive, output, storage, compressed, poses)
+
+
+@convert_app.command("kitti-odometry")
+def convert_kitti_odometry(sequence: Path, output: Out, storage: Storage = "mcap", compressed: Compressed = None,
+                           poses: Poses = None) -> None:
+    """A sequence of the KITTI odometry benchmark, e.g. dataset/sequences/07."""
+    from ms2cl_ros.tools import convert
+    _convert(convert.convert_kitti_odometry, sequence, output, storage, compressed, poses)
+
+
 @app.command("config")
 def config_command() -> None:
     """Print every parameter with its default, description and range."""

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Defaults live in one place; everything else is generated from it or held against it here."""
 
+from pathlib import Path
+
 import pytest
 
 from ms2cl_ros.core import config
@@ -13,6 +15,10 @@ from ms2cl_ros.core.install import installed
 def test_the_shipped_parameter_file_is_what_the_dataclasses_say():
     assert installed("config/ms2cl.yaml").read_text() == config.dump()
     assert config.load(installed("config/ms2cl.yaml")) == Config()
+
+
+def test_the_readme_shows_the_table_that_the_dataclasses_make():
+    assert config.table() in (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
 
 def test_every_setting_is_described_and_its_default_lies_in_its_range():

@@ -198,3 +198,12 @@ def dump() -> str:
         value = yaml.safe_dump(s.default, default_flow_style=True, width=200).strip().removesuffix("...").strip()
         lines += [f"      # {s.description}{extra}", f"      {key}: {value}"]
     return "\n".join(lines) + "\n"
+
+
+def table() -> str:
+    """The README's table of parameters."""
+    lines = ["| parameter | default | meaning |", "|---|---|---|"]
+    for s in settings().values():
+        choices = f"; one of {', '.join(s.choices)}" if s.choices else ""
+        lines.append(f"| `{s.name}` | `{s.default}` | {s.description}{choices} |")
+    return "\n".join(lines) + "\n"

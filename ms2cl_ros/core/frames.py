@@ -79,7 +79,7 @@ class TransformBuffer:
     def set(self, parent: str, child: str, stamp_ns: int, T_parent_child: np.ndarray, static: bool = False) -> bool:
         """Adds one transform (4 x 4). True if the clock jumped back and all moving frames were forgotten.
 
-        Raises TransformError for a frame without a name, a frame that is its own parent, or a matrix that is not finite.
+        Raises TransformError for a frame without a name, one that is its own parent, or a matrix that is not finite.
         """
         parent, child = plain(parent), plain(child)
         if not parent or not child or parent == child:
@@ -90,13 +90,21 @@ class TransformBuffer:
             branch = self._branches.get(child)
             jumped = not static and self._is_jump(branch, stamp_ns)
             if jumped:
-                self._branches = {name: b for name, b in self._branches.items() if b.static}
+                self._forget()
                 self.jumps += 1
                 branch = None
             if static or branch is None or branch.static or branch.parent != parent:
                 branch = self._branches[child] = _Branch(parent, static)
             branch.put(stamp_ns, T_parent_child, self._horizon_ns)
             return jumped
+
+    def clear(self) -> None:
+        """Forgets all moving frames; static ones stay."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._branches = {name: b for name, b in self._branches.items() if b.static}
 
     @staticmethod
     def _is_jump(branch: _Branch | None, stamp_ns: int) -> bool:
@@ -171,6 +179,10 @@ class PoseBuffer:
         """Stamp of the newest pose, or None. For a stamp up to this, no better poses will come."""
         return self._stamps[-1] if self._stamps else None
 
+    def clear(self) -> None:
+        """Forgets all poses."""
+        self._stamps, self._poses = [], []
+
     def add(self, pose: StampedPose) -> bool:
         """Takes in a pose, in any order. True if its clock jumped back and all older poses were forgotten.
 
@@ -180,7 +192,7 @@ class PoseBuffer:
             raise TransformError(f"the pose at {seconds(pose.stamp_ns)} is not finite")
         jumped = bool(self._stamps) and pose.stamp_ns < self._stamps[-1] - JUMP_NS
         if jumped:
-            self._stamps, self._poses = [], []
+            self.clear()
             self.jumps += 1
         i = bisect_left(self._stamps, pose.stamp_ns)
         same = i < len(self._stamps) and self._stamps[i] == pose.stamp_ns

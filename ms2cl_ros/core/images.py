@@ -46,7 +46,7 @@ def _rows(data: Any, rows: int, used: int, step: int, what: str) -> np.ndarray:
     """(rows, used) uint8: the bytes of the picture without the padding after each row."""
     octet = octets(data)
     if step < used:
-        raise SensorError(f"{what}: a row needs {used} bytes, but step is {step}; the driver's sizes contradict each other")
+        raise SensorError(f"{what}: a row needs {used} bytes, but step is {step}; the driver's sizes are wrong")
     if octet.size != rows * step:
         raise SensorError(f"{what}: {octet.size} bytes of data, but {rows} rows of step {step} are {rows * step}; "
                           "the message was cut short or its sizes are wrong")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core import cameras, geometry
+from ms2cl_ros.core.errors import TransformError
 from ms2cl_ros.core.images import decode_compressed, decode_image
 from ms2cl_ros.core.pointcloud2 import decode
 from ms2cl_ros.core.types import CameraImage, CameraModel, PointCloud, StampedPose
@@ -17,7 +18,6 @@ INTENSITY = ("intensity", "reflectivity", "i")
 TIMES = ("t", "time", "offset_time", "time_stamp", "timestamp")
 # Point times farther than this from the header's stamp are of another clock.
 LONGEST_SWEEP = 10.0
-DISTORTION_NAMES = {"": "plumb_bob", "none": "plumb_bob", "pinhole": "plumb_bob", "fisheye": "equidistant"}
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -77,17 +77,14 @@ def to_camera_image(msg: Any) -> CameraImage:
 def to_camera_model(msg: Any, rectified: bool = False) -> CameraModel:
     """The intrinsics of the picture that goes with a CameraInfo, binning and region of interest applied.
 
-    `rectified`: the picture is an image_rect topic, which P describes; K and D describe the raw one.
+    `rectified`: the picture is an image_rect topic, which P describes; K and D describe the raw one. As everywhere
+    in ROS, the rectified camera is taken to look along the axes of the frame that the header names.
     Raises SensorError for an uncalibrated camera (K, or P if rectified, all zero) or an unknown distortion model.
     """
-    matrix = np.array(_field(msg, "p"), np.float64).reshape(3, 4) if rectified else np.array(_field(msg, "k"), np.float64)
-    K = matrix.reshape(3, -1)[:, :3].copy()
-    coefficients = () if rectified else tuple(float(c) for c in _field(msg, "d"))
-    distortion = coefficients if any(coefficients) else ()
-    name = str(msg.distortion_model).strip().lower()
-    model = DISTORTION_NAMES.get(name, name)
-    if rectified or (not distortion and model not in cameras.MODELS):
-        model = "plumb_bob"
+    K = np.array(_field(msg, "p" if rectified else "k"), np.float64).reshape(3, -1)[:, :3].copy()
+    distortion = () if rectified else tuple(float(c) for c in _field(msg, "d"))
+    distortion = distortion if any(distortion) else ()
+    model = "plumb_bob" if rectified else _distortion_model(str(msg.distortion_model), distortion)
     binning = max(int(msg.binning_x), 1), max(int(msg.binning_y), 1)
     region = msg.roi
     # As image_geometry does: the region is cut out of the full picture first, then binned.
@@ -100,6 +97,14 @@ def to_camera_model(msg: Any, rectified: bool = False) -> CameraModel:
                          K, distortion, model, str(msg.header.frame_id))
     cameras.check(camera)
     return camera
+
+
+def _distortion_model(name: str, distortion: tuple[float, ...]) -> str:
+    """Our name of the model; without coefficients, one that says nothing is a plain pinhole."""
+    name = name.strip().lower()
+    if name in ("", "none", "pinhole") and not distortion:
+        return "plumb_bob"
+    return "equidistant" if name == "fisheye" else name
 
 
 def _field(msg: Any, name: str) -> Any:
@@ -137,8 +142,8 @@ def to_transforms(msg: Any) -> list[tuple[str, str, int, np.ndarray]]:
         parent, child = str(t.header.frame_id).lstrip("/"), str(t.child_frame_id).lstrip("/")
         try:
             T = geometry.transform(_xyz(t.transform.translation), _xyzw(t.transform.rotation))
-        except geometry.TransformError as e:
-            raise geometry.TransformError(f"{parent} -> {child}: {e}") from e
+        except TransformError as e:
+            raise TransformError(f"{parent} -> {child}: {e}") from e
         out.append((parent, child, stamp_ns(t.header.stamp), T))
     return out
 

@@ -22,7 +22,7 @@ def octets(data: Any) -> np.ndarray:
             data = np.ascontiguousarray(data)
         return np.frombuffer(data, np.uint8) if len(data) else np.zeros(0, np.uint8)
     except (TypeError, ValueError) as e:
-        raise SensorError(f"message data is a {type(data).__name__}; expected bytes, array.array or uint8 ndarray") from e
+        raise SensorError(f"message data is a {type(data).__name__}; give bytes, array.array or a uint8 ndarray") from e
 
 
 def _layout(fields: Sequence[Any], point_step: int, is_bigendian: bool) -> np.dtype:
@@ -34,14 +34,16 @@ def _layout(fields: Sequence[Any], point_step: int, is_bigendian: bool) -> np.dt
         if field.datatype not in DATATYPES:
             raise SensorError(f"point field '{name}' has datatype {field.datatype}; known are 1 (INT8) to 8 (FLOAT64)")
         scalar = np.dtype(order + DATATYPES[field.datatype])
-        if offset + scalar.itemsize * count > point_step:
-            raise SensorError(f"point field '{name}' ends at byte {offset + scalar.itemsize * count}, but point_step is "
-                              f"{point_step}; the driver's field offsets or point_step are wrong")
+        end = offset + scalar.itemsize * count
+        if end > point_step:
+            raise SensorError(f"point field '{name}' ends at byte {end}, but point_step is {point_step}; "
+                              "the driver's field offsets or point_step are wrong")
         if name:
             columns.setdefault(name, ((scalar, (count,)) if count > 1 else scalar, offset))
     for axis in "xyz":
         if axis not in columns or isinstance(columns[axis][0], tuple):
-            raise SensorError(f"the cloud has no single '{axis}' per point; its fields are: {', '.join(columns) or 'none'}")
+            raise SensorError(f"the cloud has no single '{axis}' per point; its fields are: "
+                              f"{', '.join(columns) or 'none'}; set the driver to publish x, y and z")
     return np.dtype({"names": list(columns), "formats": [c[0] for c in columns.values()],
                      "offsets": [c[1] for c in columns.values()], "itemsize": point_step})
 

@@ -8,6 +8,7 @@ Training, map and query all come through here, so that no gap between them can o
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -17,8 +18,9 @@ from ms2cl_ros.core.errors import SensorError
 from ms2cl_ros.core.sidecar import CameraInput, LidarInput
 from ms2cl_ros.core.types import AngularGrid, CameraModel, RangeImage
 
-# cv2.phase is right to 0.01 degrees; nearer than this to a cell's border the angle is computed again.
-PHASE_ERROR_DEG = 0.02
+# cv2.phase errs by 0.0096 degrees at most; nearer than this to a border the angle is computed again, exactly.
+PHASE_ERROR_DEG = 0.012
+UNSURE = -(2 ** 29)
 # In cells: decimal steps such as 0.4 leave a point on a border this little before it.
 ON_BORDER = 1e-9
 # A bilinear sample stands for about this many pixels across.
@@ -26,6 +28,7 @@ PIXELS_PER_SAMPLE = 1.5
 # Cells wider than this many pixels are sampled from a picture shrunk beforehand.
 PIXELS_PER_CELL = 6.0
 MAX_SAMPLES = 8
+COLOURS = ("red", "green", "blue")
 
 
 def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, max_range: float) -> RangeImage:
@@ -35,36 +38,59 @@ def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, 
     Points outside the grid, nearer than `min_range`, farther than `max_range` or not finite are dropped, never moved.
     A point on the border of two cells belongs to the right one, or the lower one.
     """
-    size = grid.rows * grid.columns
-    if len(points_view) == 0:
-        return RangeImage(np.zeros((grid.rows, grid.columns), np.float32), grid)
-    with np.errstate(invalid="ignore", over="ignore"):
+    # One row and one column more than asked for take what falls outside: cheaper than picking it out.
+    width = grid.columns + 1
+    nearest = np.full((grid.rows + 1) * width, np.inf, np.float32)
+    if len(points_view):
         x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
         level = cv2.magnitude(x, y).ravel()
         ranges = cv2.magnitude(level, z).ravel()
-        column = _cells(y, x, grid.azimuth_left_deg, grid.azimuth_step_deg)
-        row = _cells(z, level, grid.elevation_top_deg, grid.elevation_step_deg)
-        inside = (row < grid.rows) & (column < grid.columns) & (ranges >= min_range) & (ranges <= max_range)
-    # All points outside share one cell more, which is then thrown away: cheaper than picking the others out.
-    cell = np.where(inside, row * grid.columns + column, size)
-    nearest = np.full(size + 1, np.inf, np.float32)
-    np.minimum.at(nearest, cell, ranges)
+        columns = _look_up(y, x, _table(grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns, 1))
+        rows = _look_up(z, level, _table(grid.elevation_top_deg, grid.elevation_step_deg, grid.rows, width))
+        cell = rows + columns
+        unsure = np.flatnonzero(cell < 0)
+        cell[unsure] = _exact_cells(x[unsure], y[unsure], z[unsure], grid)
+        with np.errstate(invalid="ignore"):
+            kept = (ranges >= min_range) & (ranges <= max_range)
+        np.minimum.at(nearest, cell, np.where(kept, ranges, np.float32(np.inf)))
     nearest[np.isinf(nearest)] = 0.0
-    return RangeImage(nearest[:size].reshape(grid.rows, grid.columns), grid)
+    return RangeImage(nearest.reshape(-1, width)[:-1, :-1].copy(), grid)
 
 
-def _cells(rise: np.ndarray, run: np.ndarray, first_deg: float, step_deg: float) -> np.ndarray:
-    """(N,) int64: how many whole steps below `first_deg` the angle atan2(rise, run) lies, going round the turn."""
-    below = np.float32(first_deg) - cv2.phase(run, rise, angleInDegrees=True).ravel()
-    below += np.float32(360.0) * (below < 0)
-    position = below * np.float32(1.0 / step_deg)
-    cells = position.astype(np.int64)
-    margin = np.float32(PHASE_ERROR_DEG / step_deg)
-    doubtful = np.flatnonzero((np.abs(position - np.rint(position)) < margin) | (below > 360.0 - PHASE_ERROR_DEG))
-    exact = np.degrees(np.arctan2(rise[doubtful].astype(np.float64), run[doubtful].astype(np.float64)))
-    position_exact = (first_deg - exact) % 360.0 / step_deg + ON_BORDER
-    cells[doubtful] = np.where(position_exact * step_deg >= 360.0, 0, position_exact)
-    return cells
+def _cells(angle_deg: np.ndarray, first_deg: float, step_deg: float, count: int) -> np.ndarray:
+    """int64: how many whole steps each angle lies below `first_deg`, going round the turn; `count` if outside."""
+    below = first_deg - angle_deg
+    below -= 360.0 * np.floor(below * (1.0 / 360.0))
+    # An angle a rounding error above the first belongs to it, not to the end of the turn.
+    below[below >= 360.0 - ON_BORDER * step_deg] = 0.0
+    return np.fmin(below / step_deg + ON_BORDER, count).astype(np.int64)
+
+
+def _exact_cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, grid: AngularGrid) -> np.ndarray:
+    """(N,) int64: indices into the grid with its extra row and column, in double precision."""
+    x, y, z = x.astype(np.float64), y.astype(np.float64), z.astype(np.float64)
+    azimuth, elevation = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.sqrt(x * x + y * y)))
+    column = _cells(azimuth, grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns)
+    row = _cells(elevation, grid.elevation_top_deg, grid.elevation_step_deg, grid.rows)
+    return row * (grid.columns + 1) + column
+
+
+@lru_cache(maxsize=32)
+def _table(first_deg: float, step_deg: float, count: int, stride: int) -> np.ndarray:
+    """(36000,) int32: `stride` times the cell of each hundredth of a degree, or UNSURE if a border may be within it."""
+    hundredth = np.arange(36000) / 100.0
+    low = _cells(hundredth - PHASE_ERROR_DEG, first_deg, step_deg, count)
+    high = _cells(hundredth + 0.01 + PHASE_ERROR_DEG, first_deg, step_deg, count)
+    sure = (low == high) & (step_deg > 0.01 + 2 * PHASE_ERROR_DEG)
+    return np.where(sure, low * stride, UNSURE).astype(np.int32)
+
+
+def _look_up(rise: np.ndarray, run: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(N,) int32: the table's entry for the angle atan2(rise, run)."""
+    angle = cv2.phase(run, rise, angleInDegrees=True).ravel()
+    angle *= np.float32(100.0)
+    with np.errstate(invalid="ignore"):
+        return table.take(angle.astype(np.int32), mode="clip")
 
 
 def cut(panorama: RangeImage, heading_rad: float, columns: int) -> RangeImage:
@@ -87,7 +113,8 @@ def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, rows, columns) to (N, *size): the cell under the middle of each new one; no ranges are mixed."""
     if array.shape[1:3] == tuple(size):
         return array
-    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, array.shape[1:3]))
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int)
+                     for new, old in zip(size, array.shape[1:3], strict=True))
     return array[:, rows[:, None], columns]
 
 
@@ -99,7 +126,7 @@ def lidar_tensor(ranges: np.ndarray, spec: LidarInput) -> np.ndarray:
     ranges = _nearest(np.asarray(ranges, np.float32), spec.size)
     valid = (ranges > 0) & (ranges <= spec.far)
     out = np.empty((len(ranges), len(spec.channels), *spec.size), np.float32)
-    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std)):
+    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std, strict=True)):
         if channel == "valid":
             out[:, i] = valid
             continue
@@ -118,17 +145,17 @@ def camera_tensor(rgb: np.ndarray, valid: np.ndarray, spec: CameraInput) -> np.n
         rgb = np.stack([cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR) for picture in rgb])
         valid = _nearest(valid, spec.size)
     out = np.empty((len(rgb), len(spec.channels), *spec.size), np.float32)
-    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std)):
+    for i, (channel, mean, std) in enumerate(zip(spec.channels, spec.mean, spec.std, strict=True)):
         if channel == "valid":
             out[:, i] = valid
             continue
-        colour = rgb[..., ("red", "green", "blue").index(channel)]
-        out[:, i] = np.where(valid, (colour * np.float32(1 / 255) - np.float32(mean)) / np.float32(std), np.float32(0.0))
+        colour = rgb[..., COLOURS.index(channel)].astype(np.float32) / np.float32(255.0)
+        out[:, i] = np.where(valid, (colour - np.float32(mean)) / np.float32(std), np.float32(0.0))
     return out
 
 
 def directions(grid: AngularGrid, samples: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """(rows * m, columns * n, 3) float64 unit vectors in the view frame, through the middles of m x n parts of each cell."""
+    """(rows * m, columns * n, 3) float64 unit vectors in the view frame: the middles of m x n parts of each cell."""
     m, n = samples
     elevation = np.radians(grid.elevation_top_deg - (np.arange(grid.rows * m) + 0.5) / m * grid.elevation_step_deg)
     azimuth = np.radians(grid.azimuth_left_deg - (np.arange(grid.columns * n) + 0.5) / n * grid.azimuth_step_deg)
@@ -160,6 +187,7 @@ class CameraView:
         uv, visible = self._look(directions(self.grid, (m, n)))
         seen = visible.reshape(self.grid.rows, m, self.grid.columns, n).mean(axis=(1, 3))
         self.valid = seen >= 0.5
+        self.valid.setflags(write=False)
         self._small = max(1, camera.width // self._shrink), max(1, camera.height // self._shrink)
         # Samples that miss the picture take the nearest pixel of its edge; fixed point holds 16 bits, hence the clip.
         scale = np.array(self._small) / (camera.width, camera.height)

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ms2cl_ros.core.errors import DataError
 
@@ -100,7 +100,7 @@ class BagReader:
         wanted = tuple(msgtypes)
         kinds = " or ".join(t.split("/")[-1] for t in wanted)
         if name:
-            topic = self._topic_named(name)
+            topic = self.topic(name)
             if topic.msgtype not in wanted:
                 raise DataError(f"{self.path}: {topic.name} is a {topic.msgtype}, expected {kinds}; {self._listing()}")
             return topic.name
@@ -142,7 +142,8 @@ class BagReader:
             raise DataError(f"{self.path}: a {record.msgtype} on {record.topic}, recorded at {record.stamp_ns} ns, "
                             f"cannot be decoded: {_reason(e)}; is the bag damaged?") from e
 
-    def _topic_named(self, name: str) -> Topic:
+    def topic(self, name: str) -> Topic:
+        """The topic called `name`, the leading slash left out or not; raises DataError listing those there are."""
         topic = self.topics.get(name) or self.topics.get("/" + name)
         if topic is None:
             raise DataError(f"{self.path} has no topic {name}; {self._listing()}")
@@ -151,7 +152,7 @@ class BagReader:
     def _connections(self, topics: Iterable[str] | None) -> list[Any]:
         if topics is None:
             return list(self._reader.connections)
-        names = {self._topic_named(name).name for name in topics}
+        names = {self.topic(name).name for name in topics}
         return [c for c in self._reader.connections if c.topic in names]
 
     def _listing(self) -> str:
@@ -202,7 +203,7 @@ class BagWriter:
     `storage`: `mcap` or `sqlite3`. `version`: of the metadata, 9 for Jazzy and later, 8 for Iron and before.
     """
 
-    def __init__(self, path: Path | str, storage: str = "mcap", version: int = 9) -> None:
+    def __init__(self, path: Path | str, storage: str = "mcap", version: Literal[8, 9] = 9) -> None:
         """Raises DataError if `path` exists already or the storage is unknown."""
         from rosbags.rosbag2 import StoragePlugin, Writer
         from rosbags.typesys import Stores, get_typestore

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,8 @@ from ms2cl_ros.core.types import StampedPose
 from ms2cl_ros.tools.bags import BagWriter
 from ms2cl_ros.tools.kitti import T_BASE_LIDAR, Drive, SensorFile, read_odometry, read_raw
 
-IMAGE, COMPRESSED, CAMERA_INFO = "/camera/image", "/camera/image/compressed", "/camera/camera_info"
-POINTS, ODOMETRY, TF, TF_STATIC = "/points", "/odometry", "/tf", "/tf_static"
+IMAGE_TOPIC, COMPRESSED_TOPIC, INFO_TOPIC = "/camera/image", "/camera/image/compressed", "/camera/camera_info"
+POINTS_TOPIC, ODOMETRY_TOPIC, TF_TOPIC, STATIC_TOPIC = "/points", "/odometry", "/tf", "/tf_static"
 MAP, BASE, LIDAR, CAMERA = "map", "base_link", "velodyne", "camera2"
 JPEG_QUALITY = 95
 
@@ -52,58 +53,65 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to write a bag. `compressed`: None for raw images, `jpeg` (quality 95) or `png` (KITTI's own bytes).
-
-    `frames` chooses frames by index, `scan_frames` and `image_frames` narrow it further for one sensor.
-    """
-
-    storage: str = "mcap"
-    compressed: str | None = None
-    frames: Selection = None
-    scan_frames: Selection = None
-    image_frames: Selection = None
-    version: int = 9
-
-    def __post_init__(self) -> None:
-        if self.compressed not in (None, "jpeg", "png"):
-            raise ConfigError(f"compressed is {self.compressed!r}; expected None, 'jpeg' or 'png'")
-
-
-def convert_kitti_raw(drive: Path | str, out: Path | str, options: Options = Options(),  # noqa: B008 - frozen
-                      poses: Path | str | None = None, poses_of: str | None = None,
+def convert_kitti_raw(drive: Path | str, out: Path | str, storage: str = "mcap", compressed: bool | str = False,
+                      poses: Path | str | None = None, poses_of: str | None = None, frames: Selection = None,
+                      scan_frames: Selection = None, image_frames: Selection = None,
                       progress: Progress | None = None) -> Conversion:
-    """Writes a raw drive as a new rosbag2 at `out`; `poses`, `poses_of` as for `kitti.read_raw`.
+    """Writes a raw drive as a new rosbag2 at `out`, times and frames as in the table above.
 
-    `progress(done, total)` is called after each message. Raises DataError if a file of the drive is missing or
-    damaged, or `out` exists; nothing is left behind then.
+    `storage`: `mcap` or `sqlite3`. `compressed`: False for raw images, `jpeg` (or True; quality 95), or `png`
+    (KITTI's own bytes). `poses`, `poses_of`: a pose file instead of oxts, see `kitti.read_raw`.
+    `frames` chooses frames by index, `scan_frames` and `image_frames` narrow that for one sensor.
+    `progress(done, total)` is called after each message.
+    Raises DataError if a file of the drive is missing or damaged or if `out` exists, and ConfigError for a selection
+    or compression that makes no sense; nothing is left behind then.
     """
-    return write_drive(read_raw(drive, poses, poses_of), Path(out), options, progress)
+    chosen = _Chosen(read_raw(drive, poses, poses_of), frames, scan_frames, image_frames)
+    return _write(chosen, Path(out), storage, _compression(compressed), progress)
 
 
-def convert_kitti_odometry(sequence: Path | str, out: Path | str, options: Options = Options(),  # noqa: B008 - frozen
-                           poses: Path | str | None = None, poses_of: str | None = None,
-                           progress: Progress | None = None) -> Conversion:
-    """Writes an odometry sequence as a new rosbag2 at `out`; the same as `convert_kitti_raw` otherwise."""
-    return write_drive(read_odometry(sequence, poses, poses_of), Path(out), options, progress)
+def convert_kitti_odometry(sequence: Path | str, out: Path | str, storage: str = "mcap",
+                           compressed: bool | str = False, poses: Path | str | None = None,
+                           poses_of: str | None = None, frames: Selection = None, scan_frames: Selection = None,
+                           image_frames: Selection = None, progress: Progress | None = None) -> Conversion:
+    """Writes an odometry sequence as a new rosbag2 at `out`; arguments and errors as for `convert_kitti_raw`.
+
+    Poses come from `dataset/poses/NN.txt` where there is one; without any, the bag has no `/odometry` and no `/tf`.
+    """
+    chosen = _Chosen(read_odometry(sequence, poses, poses_of), frames, scan_frames, image_frames)
+    return _write(chosen, Path(out), storage, _compression(compressed), progress)
 
 
-def write_drive(drive: Drive, out: Path, options: Options, progress: Progress | None = None) -> Conversion:
-    """Writes what `options` chooses of a drive, by time; poses reach one beyond the sensors at both ends."""
-    images = _chosen(drive.images, options.frames, options.image_frames)
-    scans = _chosen(drive.scans, options.frames, options.scan_frames)
-    stamps = [f.stamp_ns for f in (*images, *scans)]
-    if not stamps:
-        raise DataError(f"{drive.name}: no frame is chosen; its images and scans go from index "
-                        f"{min(drive.images)} to {max(drive.images)}")
-    poses = _around(drive.poses, min(stamps), max(stamps))
-    with BagWriter(out, options.storage, options.version) as bag:
-        events = sorted([*_pose_events(bag, poses), *_scan_events(bag, scans),
-                         *_image_events(bag, images, drive, options.compressed)], key=lambda e: e.stamp_ns)
+class _Chosen:
+    """What of a drive goes into the bag; poses reach one beyond the sensors at both ends."""
+
+    def __init__(self, drive: Drive, frames: Selection, scan_frames: Selection, image_frames: Selection) -> None:
+        self.drive = drive
+        self.images = _chosen(drive.images, frames, image_frames)
+        self.scans = _chosen(drive.scans, frames, scan_frames)
+        stamps = [f.stamp_ns for f in (*self.images, *self.scans)]
+        if not stamps:
+            there = sorted({*drive.images, *drive.scans})
+            raise DataError(f"{drive.name}: no frame is chosen; its pictures and scans have indices from {there[0]} "
+                            f"to {there[-1]}")
+        self.poses = _around(drive.poses, min(stamps), max(stamps))
+
+
+def _compression(compressed: bool | str) -> str | None:
+    kind = "jpeg" if compressed is True else compressed or None
+    if kind not in (None, "jpeg", "png"):
+        raise ConfigError(f"compressed is {compressed!r}; expected False, 'jpeg' or 'png'")
+    return kind
+
+
+def _write(chosen: _Chosen, out: Path, storage: str, compressed: str | None, progress: Progress | None) -> Conversion:
+    drive = chosen.drive
+    with BagWriter(out, storage) as bag:
+        events = sorted([*_pose_events(bag, chosen.poses), *_scan_events(bag, chosen.scans),
+                         *_image_events(bag, chosen.images, drive, compressed)], key=lambda e: e.stamp_ns)
         first = events[0].stamp_ns
-        bag.add_topic(TF_STATIC, "tf2_msgs/msg/TFMessage", latched=True)
-        bag.write(TF_STATIC, first, _tf(bag, first, (BASE, LIDAR, T_BASE_LIDAR),
+        bag.add_topic(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", latched=True)
+        bag.write(STATIC_TOPIC, first, _tf(bag, first, (BASE, LIDAR, T_BASE_LIDAR),
                                         (BASE, CAMERA, drive.calibration.T_base_camera)))
         for i, event in enumerate(events):
             bag.write(event.topic, event.stamp_ns, event.build())
@@ -147,31 +155,31 @@ def _around(poses: tuple[StampedPose, ...], first_ns: int, last_ns: int) -> list
 
 def _pose_events(bag: BagWriter, poses: list[StampedPose]) -> Iterator[_Event]:
     if poses:
-        bag.add_topic(ODOMETRY, "nav_msgs/msg/Odometry")
-        bag.add_topic(TF, "tf2_msgs/msg/TFMessage")
+        bag.add_topic(ODOMETRY_TOPIC, "nav_msgs/msg/Odometry")
+        bag.add_topic(TF_TOPIC, "tf2_msgs/msg/TFMessage")
     for pose in poses:
-        yield _Event(pose.stamp_ns, TF, lambda p=pose: _tf(bag, p.stamp_ns, (MAP, BASE, p.T_map_base)))
-        yield _Event(pose.stamp_ns, ODOMETRY, lambda p=pose: _odometry(bag, p))
+        yield _Event(pose.stamp_ns, TF_TOPIC, partial(_tf, bag, pose.stamp_ns, (MAP, BASE, pose.T_map_base)))
+        yield _Event(pose.stamp_ns, ODOMETRY_TOPIC, partial(_odometry, bag, pose))
 
 
 def _scan_events(bag: BagWriter, scans: list[SensorFile]) -> Iterator[_Event]:
     if scans:
-        bag.add_topic(POINTS, "sensor_msgs/msg/PointCloud2")
+        bag.add_topic(POINTS_TOPIC, "sensor_msgs/msg/PointCloud2")
     for scan in scans:
-        yield _Event(scan.stamp_ns, POINTS, lambda f=scan: _cloud(bag, f))
+        yield _Event(scan.stamp_ns, POINTS_TOPIC, partial(_cloud, bag, scan))
 
 
 def _image_events(bag: BagWriter, images: list[SensorFile], drive: Drive, compressed: str | None) -> Iterator[_Event]:
     if not images:
         return
     height, width = images[0].rgb().shape[:2]
-    topic, kind = (COMPRESSED, "CompressedImage") if compressed else (IMAGE, "Image")
-    bag.add_topic(CAMERA_INFO, "sensor_msgs/msg/CameraInfo")
+    topic, kind = (COMPRESSED_TOPIC, "CompressedImage") if compressed else (IMAGE_TOPIC, "Image")
+    bag.add_topic(INFO_TOPIC, "sensor_msgs/msg/CameraInfo")
     bag.add_topic(topic, f"sensor_msgs/msg/{kind}")
     for image in images:
-        yield _Event(image.stamp_ns, CAMERA_INFO,
-                     lambda f=image: _camera_info(bag, f.stamp_ns, drive.calibration.K, width, height))
-        yield _Event(image.stamp_ns, topic, lambda f=image: _image(bag, f, width, height, compressed))
+        yield _Event(image.stamp_ns, INFO_TOPIC,
+                     partial(_camera_info, bag, image.stamp_ns, drive.calibration.K, width, height))
+        yield _Event(image.stamp_ns, topic, partial(_image, bag, image, width, height, compressed))
 
 
 def _header(bag: BagWriter, stamp_ns: int, frame_id: str) -> Any:
@@ -181,7 +189,7 @@ def _header(bag: BagWriter, stamp_ns: int, frame_id: str) -> Any:
 
 
 def _xyz(bag: BagWriter, kind: str, values: np.ndarray) -> Any:
-    return bag.message(f"geometry_msgs/msg/{kind}", **dict(zip("xyzw", map(float, values))))  # noqa: B905 (3 or 4)
+    return bag.message(f"geometry_msgs/msg/{kind}", **dict(zip("xyzw", map(float, values), strict=False)))
 
 
 def _tf(bag: BagWriter, stamp_ns: int, *transforms: tuple[str, str, np.ndarray]) -> Any:

@@ -191,7 +191,7 @@ def read_sequence_calibration(path: Path) -> Calibration:
 def _calibration(P: np.ndarray, T_camera0_lidar: np.ndarray, T_imu_lidar: np.ndarray | None = None) -> Calibration:
     """From the projection of camera 2: P = K [I | t], where t moves camera 0's points into camera 2."""
     K, column = P.reshape(3, 4)[:, :3], P.reshape(3, 4)[:, 3]
-    T_camera_camera0 = transform(np.linalg.solve(K, column))
+    T_camera_camera0 = transform(np.linalg.solve(K, column).tolist())
     return Calibration(K, inverse(T_camera_camera0 @ T_camera0_lidar), inverse(T_camera0_lidar), T_imu_lidar)
 
 
@@ -221,7 +221,7 @@ def _T_base(calibration: Calibration) -> dict[str, np.ndarray]:
 
 
 def _oxts_poses(files: dict[int, SensorFile], calibration: Calibration) -> list[StampedPose]:
-    """`T_map_base` of each file: Mercator as in KITTI's development kit, its scale and the origin from the first file."""
+    """`T_map_base` of each file: Mercator as in KITTI's development kit, scale and origin from the first file."""
     assert calibration.T_imu_lidar is not None, "only raw drives have oxts"
     T_imu_base = calibration.T_imu_lidar @ inverse(T_BASE_LIDAR)
     rows = [(f.stamp_ns, _oxts(f.path)) for f in files.values()]
@@ -238,7 +238,7 @@ def _oxts(path: Path) -> np.ndarray:
     except ValueError as e:
         raise DataError(f"{path} should hold 30 numbers, but {e}: unpack it again") from e
     if row.size != 30:
-        raise DataError(f"{path} holds {row.size} numbers, expected 30 (lat lon alt roll pitch yaw ...): unpack it again")
+        raise DataError(f"{path} holds {row.size} numbers, expected 30 (lat lon alt roll pitch ...): unpack it again")
     return row
 
 
@@ -312,7 +312,7 @@ def _stamped(folder: Path, suffixes: tuple[str, ...], stamps: Sequence[int | Non
     if max(paths) < len(stamps):
         found = {i: stamps[i] for i in paths}
     elif len(paths) == len(stamps):
-        found = dict(zip(paths, stamps))  # noqa: B905 (of equal length, and Python 3.9 has no strict)
+        found = dict(zip(paths, stamps, strict=True))
     else:
         raise DataError(f"{folder}: {len(paths)} files up to index {max(paths)}, but {len(stamps)} time stamps; "
                         f"take {source} again")

@@ -123,7 +123,7 @@ def localize_bag(path: Path | str, database: Path | str, config: Config, topics:
             out.seen += 1
             try:
                 image = to_camera_image(message)
-                frame = camera.frame_id or image.frame_id
+                frame = image.frame_id or camera.frame_id
                 T_base_camera = sensor_in_base(config.frames, "camera", motion.transforms, frame, image.stamp_ns)
                 match = matcher.locate(image, camera, T_base_camera)
             except (SensorError, TransformError) as e:

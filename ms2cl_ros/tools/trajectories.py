@@ -75,10 +75,10 @@ def _tum(path: Path, rows: list[list[str]], start_ns: int) -> list[StampedPose]:
         try:
             # Decimal: a float of seconds since 1970 is good to 0.2 microseconds only
             stamp_ns = int(Decimal(row[0]).scaleb(9).to_integral_value()) + start_ns
-            values = np.array(row[1:], float)
+            values = [float(v) for v in row[1:]]
             poses.append(StampedPose(stamp_ns, transform(values[:3], values[3:])))
         except (InvalidOperation, ValueError, OverflowError, TransformError) as e:
-            raise DataError(f"{path}, line {line + 1}: expected t x y z qx qy qz qw, got '{' '.join(row)}' ({e})") from e
+            raise DataError(f"{path}, line {line + 1}: expected t x y z qx qy qz qw, got '{' '.join(row)}': {e}") from e
         if line and stamp_ns <= poses[line - 1].stamp_ns:
             raise DataError(f"{path}, line {line + 1}: its time {row[0]} is not after the line before")
     return poses

@@ -105,7 +105,7 @@ def camera_input(image: Tensor, valid: Tensor, inputs: InputConfig) -> Tensor:
     planes = {"red": 0, "green": 1, "blue": 2}
     seen, out = valid.to(image.dtype), []
     for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std):
-        out.append(((seen if name == "valid" else image[:, planes[name]]) - mean) / std * (1 if name == "valid" else seen))
+        out.append(seen if name == "valid" else (image[:, planes[name]] - mean) / std * seen)
     return torch.stack(out, 1)
 
 
@@ -116,8 +116,7 @@ def lidar_input(ranges: Tensor, inputs: InputConfig) -> Tensor:
     planes = {"log_range": lambda: ranges.clamp(inputs.near, inputs.far).log(), "range": lambda: ranges / inputs.far}
     out = []
     for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std):
-        out.append((seen.to(ranges.dtype) - mean) / std if name == "valid"
-                   else torch.where(seen, (planes[name]() - mean) / std, zero))
+        out.append(seen.to(ranges.dtype) if name == "valid" else torch.where(seen, (planes[name]() - mean) / std, zero))
     return torch.stack(out, 1)
 
 

@@ -58,7 +58,7 @@ class ModelConfig:
     embedding: int = 320
     columns: int = 10
     students: tuple[int, ...] = (0, 1)
-    decoder: tuple[int, ...] = (96, 128)
+    decoder: tuple[int, ...] = (80, 112)
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,14 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class AboutConfig:
+    """What the exported model's card says about where it comes from."""
+
+    data: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
 class Experiment:
     """Everything that `train` needs apart from the data's path."""
 
@@ -113,6 +121,7 @@ class Experiment:
     loss: LossConfig = field(default_factory=LossConfig)
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    about: AboutConfig = field(default_factory=AboutConfig)
     seed: int = 0
 
     @property

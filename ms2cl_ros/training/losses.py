@@ -50,12 +50,15 @@ def range_targets(ranges: Tensor, config: RangeMapConfig) -> Tensor:
 
 def range_classes(logits: Tensor, target: Tensor, seen: Tensor, smoothing: float = 0.1) -> Tensor:
     """Cross-entropy over cells with `seen` (N, rows, columns) weights; neighbouring range bins share `smoothing`."""
-    bins = logits.shape[1] - 1
-    truth = F.one_hot(target, bins + 1).movedim(-1, 1).to(logits.dtype)
-    ranges = truth[:, :bins]
-    up, down = F.pad(ranges[:, 1:], (0, 0, 0, 0, 0, 1)), F.pad(ranges[:, :-1], (0, 0, 0, 0, 1, 0))
-    soft = torch.cat([(1 - 2 * smoothing) * ranges + smoothing * (up + down), truth[:, bins:]], 1)
-    loss = -(soft * logits.log_softmax(1)).sum(1)
+    last = logits.shape[1] - 2
+    chances = logits.log_softmax(1)
+
+    def of(bins: Tensor) -> Tensor:
+        return chances.gather(1, bins[:, None])[:, 0]
+
+    sides = of((target - 1).clamp(0, last)) + of((target + 1).clamp(0, last))
+    share = torch.where(target <= last, smoothing, 0.0)
+    loss = -(1 - 2 * share) * of(target) - share * sides
     return (loss * seen).sum() / seen.sum().clamp(min=1.0)
 
 

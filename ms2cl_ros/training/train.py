@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def train(experiment: Experiment, shards: Shards, folder: Path, say: Callable[[s
     run = Run(experiment, shards, folder)
     say(f"{'resumed at' if run.resume() else 'starts at'} step {run.step}: {len(shards)} pairs, "
         f"{len(shards.streets)} streets, {len(shards.held_out)} pairs held out")
-    schedule, recent = experiment.schedule, []
+    schedule = experiment.schedule
+    recent: list[dict[str, float]] = []
     saved = validated = reported = run.seconds
     while run.fraction < 1.0:
         recent.append(run.advance())
@@ -170,20 +171,16 @@ def progress(run: Run, recent: list[dict[str, float]]) -> str:
             f"{run.seconds / run.step:.2f} s a step  {max(left, 0.0):.1f} min left")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`EXPERIMENT.yaml FOLDER SHARD...`; returns the exit status."""
-    if len(arguments) < 3:
-        print(__doc__)
-        return 2
+def main(experiment: Path, folder: Path, shards: list[Path]) -> None:
+    """Trains EXPERIMENT (a YAML file) on SHARDS (.npz files); checkpoints go into FOLDER, from where it resumes."""
     try:
-        experiment = load(arguments[0])
-        shards = Shards([Path(p) for p in arguments[2:]], experiment)
-        train(experiment, shards, Path(arguments[1]), say=lambda line: print(line, flush=True))
+        settings = load(experiment)
+        train(settings, Shards(shards, settings), folder, say=lambda line: print(line, flush=True))
     except Ms2clError as e:
         print(f"error: {e}", file=sys.stderr)
-        return 1
-    return 0
+        raise SystemExit(1) from e
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    import typer
+    typer.run(main)

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera images in, the base's pose in a LiDAR map out.
+
+Subscribes `image` (Image), the same with `/compressed` (CompressedImage) and `camera_info` (CameraInfo). Publishes
+`~/match_pose` (PoseWithCovarianceStamped), `~/candidates` (PoseArray, best first) and /diagnostics. The map is the
+SQLite file `store.database`, which a mapper may be extending meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
+from ms2cl_ros.core.extrinsics import sensor_in_base
+from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.matcher import Matcher
+from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
+from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.types import CameraModel
+from ms2cl_ros.ros import conversions, parameters, qos
+from ms2cl_ros.ros.diagnostics import Diagnostics
+from ms2cl_ros.ros.health import Health, Stream
+from ms2cl_ros.ros.run import run
+from ms2cl_ros.ros.tf import TransformListener
+from ms2cl_ros.ros.worker import Worker
+
+STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames")
+REPLACED, DUPLICATE = "a newer image came first", "the same image raw and compressed"
+DROP_REASONS = ((SensorError, "bad image"), (TransformError, "no transform"), (StoreError, "map not readable"))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """An image as it arrived, monotonic seconds."""
+
+    message: Image | CompressedImage
+    arrival: float
+
+
+class PlaceMatcher(Node):
+    """Wires the matcher: callbacks keep the newest image, one worker thread decodes, embeds and searches."""
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("place_matcher", **node_arguments)
+        self.config = parameters.declare(self, STAGES)
+        images = Stream(self.resolve_topic_name("image"))
+        self._info_topic = self.resolve_topic_name("camera_info")
+        self.health = Health("images matched", (images,), self.get_logger().warning)
+        self._transforms = TransformBuffer(gap=self.config.frames.pose_gap)
+        if self.config.frames.extrinsics_source == "tf":
+            TransformListener(self, self._transforms, self.health)
+        else:
+            sensor_in_base(self.config.frames, "camera", self._transforms, "", 0)
+        self._info: CameraInfo | None = None
+        self._camera: tuple[CameraInfo, CameraModel] | None = None
+        self._last_stamp: int | None = None
+        self._encoder = Encoder.load(self.config.encoder)
+        self._store: Store | None = None
+        self._matcher: Matcher | None = None
+        self._open_first()
+        self._connect(images)
+
+    def _connect(self, images: Stream) -> None:
+        """Publishers, subscriptions, timers and the worker."""
+        self._poses = self.create_publisher(PoseWithCovarianceStamped, "~/match_pose", qos.RESULTS)
+        self._candidates = self.create_publisher(PoseArray, "~/candidates", qos.RESULTS)
+        self._worker = Worker(self._locate, self._failed, 1, "matcher")
+        # as image_transport does: remapping the image remaps its compressed form
+        for kind, topic in ((Image, "image"), (CompressedImage, images.topic + "/compressed")):
+            self.create_subscription(kind, topic, lambda m: self._image_came(images, m), qos.IMAGES,
+                                     qos_overriding_options=qos.overridable())
+        self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
+        self.create_timer(1.0, self._look_for_map, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        Diagnostics(self, "matching", self.health, self._own_values)
+
+    @property
+    def _path(self) -> Path:
+        return Path(self.config.store.database).expanduser()
+
+    def _open_first(self) -> None:
+        """Opens the map if there is one; raises StoreError if it does not suit."""
+        try:
+            self._open()
+        except StoreError:
+            # a mapper that starts beside us may just be making the file
+            time.sleep(0.5)
+            self._open()
+
+    def _open(self) -> None:
+        if not self._path.is_file() or not self._path.stat().st_size:
+            self.health.fault("")
+            self.health.wait(f"waiting for a map at {self._path}: submap_mapper or `ms2cl map` makes it")
+            return
+        store = Store.open(self._path, self._encoder.sidecar, write=False)
+        matcher = Matcher(self.config, self._encoder, store)
+        self._inode = self._path.stat().st_ino
+        self._store, self._matcher = store, matcher
+        self.health.wait("")
+        self.health.fault("")
+        self.get_logger().info(f"matching in {store.path} ({store.count()} submaps) with {self._encoder.sidecar.name}")
+
+    def _look_for_map(self) -> None:
+        """Once a second: opens a map that has appeared, and opens anew one whose file was replaced."""
+        try:
+            if self._matcher is not None and self._path.is_file() and self._path.stat().st_ino != self._inode:
+                self.health.warn("map replaced", f"{self._path} is another file now; it is opened anew")
+                self._matcher = self._store = None
+            if self._matcher is None:
+                self._open()
+        except (StoreError, OSError) as e:
+            self.health.fault(str(e))
+
+    def _own_values(self) -> dict[str, str]:
+        try:
+            submaps = str(self._store.count()) if self._store is not None else "no map"
+        except StoreError:
+            submaps = "unknown"
+        return {"submaps": submaps, "map": str(self._path)}
+
+    def _info_came(self, message: CameraInfo) -> None:
+        self._info = message
+
+    def _image_came(self, stream: Stream, message: Image | CompressedImage) -> None:
+        stamp = stamp_ns(message.header.stamp)
+        if stamp == self._last_stamp and stamp:
+            self.health.skip(DUPLICATE, working=False)
+            return
+        self._last_stamp = stamp
+        if self.health.note(stream, stamp):
+            self._transforms.clear()
+        if self._worker.put(Shot(message, time.monotonic())) is not None:
+            self.health.skip(REPLACED, working=False)
+
+    def _locate(self, shot: Shot) -> None:
+        """In the worker thread: one image becomes a pose, or is counted with the reason why not."""
+        matcher, info = self._matcher, self._info
+        if matcher is None:
+            self.health.drop("no map", f"there is no map at {self._path} yet")
+            return
+        if info is None:
+            self.health.drop("no camera_info", f"nothing has come on {self._info_topic}; images cannot be used without")
+            return
+        image = to_camera_image(shot.message)
+        camera = self._camera_model(info)
+        frame = image.frame_id or camera.frame_id
+        T_base_camera = sensor_in_base(self.config.frames, "camera", self._transforms, frame, image.stamp_ns)
+        match = matcher.locate(image, camera, T_base_camera)
+        if match is None:
+            self._no_match()
+            return
+        self._poses.publish(conversions.match_pose(match, self.config.frames.map))
+        self._candidates.publish(conversions.candidate_poses(match, self.config.frames.map))
+        self.health.done(time.monotonic() - shot.arrival)
+
+    def _camera_model(self, info: CameraInfo) -> CameraModel:
+        if self._camera is None or self._camera[0] is not info:
+            self._camera = info, to_camera_model(info, self.config.sensors.image_rectified)
+        return self._camera[1]
+
+    def _no_match(self) -> None:
+        if self._store is not None and self._store.count():
+            self.health.skip("no candidate reached retrieval.min_score")
+        else:
+            self.health.drop("empty map", f"{self._path} has no submap yet")
+
+    def _failed(self, error: Exception, shot: Shot) -> None:
+        for kind, reason in DROP_REASONS:
+            if isinstance(error, kind):
+                self.health.drop(reason, str(error))
+                return
+        if isinstance(error, Ms2clError):
+            self.health.drop(type(error).__name__, str(error))
+            return
+        self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
+        self.health.drop("internal error", repr(error))
+
+    def close(self) -> None:
+        """Finishes the image at hand and closes the map."""
+        self._worker.stop()
+        if self._store is not None:
+            self._store.close()
+        self.get_logger().info(f"{self.health.processed} images matched")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run("place_matcher", PlaceMatcher, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

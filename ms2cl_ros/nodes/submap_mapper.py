@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LiDAR scans and poses in, a map of embedded submaps out.
+
+Subscribes `points` (PointCloud2) and, by `frames.pose_source`, `odometry` (Odometry), `pose` (PoseStamped) or TF.
+Publishes `~/submaps` (nav_msgs/Path, latched) and /diagnostics. The map is the SQLite file `store.database`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Path
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+
+from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
+from ms2cl_ros.core.extrinsics import sensor_in_base
+from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.messages import stamp_ns, to_point_cloud
+from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.types import StampedPose
+from ms2cl_ros.ros import conversions, parameters, qos
+from ms2cl_ros.ros.diagnostics import Diagnostics
+from ms2cl_ros.ros.health import JUMP_NS, Health, Stream
+from ms2cl_ros.ros.poses import PoseTopic, PoseTransforms
+from ms2cl_ros.ros.run import run
+from ms2cl_ros.ros.tf import TransformListener
+from ms2cl_ros.ros.worker import Worker
+
+STAGES = ("sensors", "submaps", "encoder", "store", "frames")
+WAITING_ROOM, QUEUE = 32, 4
+TOO_NEAR = "not far enough from the last submap"
+NO_POSE, NO_TRANSFORM, JUMPED = "no pose", "no transform", "clock jumped back"
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A cloud as it arrived (monotonic seconds), then with what is known about where it was taken."""
+
+    message: PointCloud2
+    stamp: int
+    arrival: float
+    pose: StampedPose | None = None
+    T_base_lidar: np.ndarray | None = None
+
+
+class SubmapMapper(Node):
+    """Wires the mapper: callbacks find each cloud's pose, one worker thread decodes, embeds and stores."""
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__("submap_mapper", **node_arguments)
+        self.config = parameters.declare(self, STAGES)
+        clouds = Stream(self.resolve_topic_name("points"))
+        source = self.config.frames.pose_source
+        streams = (clouds,) if source == "tf" else (clouds, Stream(self.resolve_topic_name(source)))
+        self.health = Health("submaps stored", streams, self.get_logger().warning)
+        self._waiting: deque[Scan] = deque()
+        self._listen(streams[-1])
+        self._load()
+        self._connect(clouds)
+        parameters.on_change(self, self._apply)
+
+    def _listen(self, poses: Stream) -> None:
+        """Where poses and extrinsics come from; raises ConfigError."""
+        frames = self.config.frames
+        self._transforms = TransformBuffer(gap=frames.pose_gap)
+        if "tf" in (frames.pose_source, frames.extrinsics_source):
+            TransformListener(self, self._transforms, self.health)
+        if frames.extrinsics_source == "parameters":
+            sensor_in_base(frames, "lidar", self._transforms, "", 0)
+        if frames.pose_source == "tf":
+            self._poses: PoseTopic | PoseTransforms = PoseTransforms(frames, self._transforms)
+        else:
+            self._poses = PoseTopic(self, frames, self.health, poses, self._pose_came)
+
+    def _load(self) -> None:
+        """The model and the map; raises ModelError or StoreError."""
+        encoder = Encoder.load(self.config.encoder)
+        self.store = Store.open(self.config.store.database, encoder.sidecar, write=True)
+        self._mapper = Mapper(self.config, encoder, self.store)
+        self._path = Path(header=conversions.header(0, self.config.frames.map))
+        self._path.poses = [conversions.submap_pose(stamp, T, self.config.frames.map)
+                            for _, stamp, T in self.store.poses()]
+        self._count = len(self._path.poses)
+        self.get_logger().info(f"mapping into {self.store.path} ({self._count} submaps) with {encoder.sidecar.name}")
+
+    def _connect(self, clouds: Stream) -> None:
+        """Publishers, the subscription, timers and the worker."""
+        self._submaps = self.create_publisher(Path, "~/submaps", qos.MAP)
+        self._submaps.publish(self._path)
+        self._worker = Worker(self._map, self._failed, QUEUE, "mapper")
+        self.create_subscription(PointCloud2, "points", lambda m: self._cloud_came(clouds, m), qos.CLOUDS,
+                                 qos_overriding_options=qos.overridable())
+        self.create_timer(0.05, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        Diagnostics(self, "mapping", self.health, lambda: {"submaps": str(self._count), "map": str(self.store.path)})
+
+    def _apply(self, config: Config) -> None:
+        self.config = config
+        if isinstance(self._poses, PoseTopic):
+            self._poses.buffer.gap = config.frames.pose_gap
+
+    def _cloud_came(self, stream: Stream, message: PointCloud2) -> None:
+        stamp = stamp_ns(message.header.stamp)
+        if self.health.note(stream, stamp):
+            self._poses.forget_after(stamp)
+            self._drop_after(stamp)
+        if len(self._waiting) >= WAITING_ROOM:
+            self._waiting.popleft()
+            self.health.drop(NO_POSE, f"more than {WAITING_ROOM} clouds wait for their poses")
+        self._waiting.append(Scan(message, stamp, time.monotonic()))
+        self._settle()
+
+    def _pose_came(self, jumped_to: int | None) -> None:
+        if jumped_to is not None:
+            self._drop_after(jumped_to)
+        self._settle()
+
+    def _drop_after(self, stamp: int) -> None:
+        """Clouds of a time that a clock set back has not reached would wait for poses in vain."""
+        kept = deque(scan for scan in self._waiting if scan.stamp <= stamp + JUMP_NS)
+        if len(kept) < len(self._waiting):
+            self.health.drop(JUMPED, "clouds of the time before are left out", len(self._waiting) - len(kept))
+        self._waiting = kept
+
+    def _settle(self) -> None:
+        """Hands clouds whose pose is known to the worker, drops those whose pose will not come, keeps the others."""
+        still: deque[Scan] = deque()
+        for scan in self._waiting:
+            if not self._try(scan):
+                still.append(scan)
+        self._waiting = still
+
+    def _try(self, scan: Scan) -> bool:
+        """Whether the scan needs to wait no longer."""
+        late = time.monotonic() - scan.arrival >= self.config.frames.pose_wait
+        try:
+            pose = self._poses.at(scan.stamp)
+        except TransformError as e:
+            if late or self._poses.is_final(scan.stamp):
+                self.health.drop(NO_POSE, str(e))
+                return True
+            return False
+        if not self._mapper.wants(pose.T_map_base):
+            self.health.skip(TOO_NEAR)
+            return True
+        try:
+            T = sensor_in_base(self.config.frames, "lidar", self._transforms, scan.message.header.frame_id, scan.stamp)
+        except TransformError as e:
+            if late:
+                self.health.drop(NO_TRANSFORM, str(e))
+            return late
+        displaced = self._worker.put(Scan(scan.message, scan.stamp, scan.arrival, pose, T))
+        if displaced is not None:
+            self.health.drop("too slow", "clouds come faster than they can be mapped: raise submaps.distance")
+        return True
+
+    def _map(self, scan: Scan) -> None:
+        """In the worker thread: one scan becomes a submap, or the gate closes because its neighbour just did."""
+        assert scan.pose is not None and scan.T_base_lidar is not None
+        submap = None
+        if self._mapper.wants(scan.pose.T_map_base):
+            cloud = to_point_cloud(scan.message, self.config.sensors.min_range, self.config.sensors.max_range)
+            submap = self._mapper.add_scan(cloud, scan.pose, scan.T_base_lidar)
+        if submap is None:
+            self.health.skip(TOO_NEAR)
+            return
+        self._count += 1
+        self._path.header = conversions.header(scan.stamp, self.config.frames.map)
+        self._path.poses.append(conversions.submap_pose(scan.stamp, submap.T_map_base, self.config.frames.map))
+        self._submaps.publish(self._path)
+        self.health.fault("")
+        self.health.done(time.monotonic() - scan.arrival)
+
+    def _failed(self, error: Exception, scan: Scan) -> None:
+        if isinstance(error, StoreError):
+            self.health.drop("not stored", str(error))
+            self.health.fault(str(error))
+        elif isinstance(error, SensorError):
+            self.health.drop("bad cloud", f"{error} (topic {self.health.streams[0].topic})")
+        elif isinstance(error, Ms2clError):
+            self.health.drop(type(error).__name__, str(error))
+        else:
+            self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
+            self.health.drop("internal error", repr(error))
+
+    def close(self) -> None:
+        """Finishes the submap at hand and closes the map."""
+        left = len(self._worker.stop()) + len(self._waiting)
+        self.store.close()
+        self.get_logger().info(f"{self._count} submaps in {self.store.path}; {left} clouds were still waiting")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run("submap_mapper", SubmapMapper, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node's health on /diagnostics, once a second of real time, whatever the simulated clock does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from ms2cl_ros.ros import qos
+from ms2cl_ros.ros.health import Health
+
+LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
+
+
+class Diagnostics:
+    """Publishes one DiagnosticStatus named `<node>: <task>`; `extra` adds values of the node's own."""
+
+    def __init__(self, node: Node, task: str, health: Health, extra: Callable[[], dict[str, str]]) -> None:
+        self._node, self._task, self._health, self._extra = node, task, health, extra
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._timer = node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publishes the state as it is now."""
+        level, message = self._health.verdict(self._node.count_publishers)
+        values = {**self._extra(), **self._health.values()}
+        status = DiagnosticStatus(level=LEVELS[level], message=message,
+                                  name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._task}",
+                                  values=[KeyValue(key=k, value=v) for k, v in values.items()])
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(array)

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Retrieval on recorded drives in the compact layout, with an exported model and the robot's own projection.
+
+    python -m ms2cl_ros.training.evaluate_pairs models/ms2cl_city DATA
+
+DATA holds one folder a drive: drive.yaml (camera matrix K, T_cam_lidar), frames.csv (index, pose of the LiDAR),
+image/N.webp and scan/N.xz. Every image asks all scans of all drives together. A hit is within 5 m in the right drive.
+"""
+
+from __future__ import annotations
+
+import csv
+import lzma
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms2cl_ros.core import geometry, projection
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.errors import DataError, Ms2clError
+from ms2cl_ros.core.types import CameraModel
+
+RADIUS = 5.0
+GAPS = (0.0, 1.0, 2.0)
+AZIMUTH_STEP, ELEVATION_STEP, RANGE_STEP = np.deg2rad(0.01), np.deg2rad(0.02), 0.01
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Embedded pairs: `images`, `scans` (N, D), `drive` (N,) str, `position` (N, 3) metres in the drive's own map,
+    `ranges` (N, rows, columns), and `expected` (N, rows, columns), the range map's mean ln range, or None."""
+
+    images: np.ndarray
+    scans: np.ndarray
+    drive: np.ndarray
+    position: np.ndarray
+    ranges: np.ndarray
+    expected: np.ndarray | None
+
+
+def read_scan(path: Path) -> np.ndarray:
+    """(N, 3) float32, metres, LiDAR frame, of a packed sweep; raises DataError if it is none."""
+    try:
+        planes = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8).reshape(7, -1).astype(np.uint16)
+    except (OSError, lzma.LZMAError, ValueError) as e:
+        raise DataError(f"{path} is no packed sweep: {e}") from e
+    whole = [np.cumsum(planes[k] | planes[k + 1] << 8, dtype=np.uint16) for k in (0, 2, 4)]
+    azimuth, elevation = whole[0] * AZIMUTH_STEP - np.pi, whole[1].view(np.int16) * ELEVATION_STEP
+    level = np.cos(elevation)
+    rays = np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], 1)
+    return (whole[2][:, None] * RANGE_STEP * rays).astype(np.float32)
+
+
+def embed_drive(encoder: Encoder, folder: Path) -> Pairs:
+    """All pairs of one drive through the exported model. The base is the LiDAR, level as it is mounted."""
+    import cv2
+    import yaml
+    about = yaml.safe_load((folder / "drive.yaml").read_text())
+    T_base_camera = geometry.inverse(np.array(about["T_cam_lidar"], float))
+    T_view_camera, heading = geometry.camera_view(T_base_camera)
+    spec, grid = encoder.sidecar.camera, encoder.sidecar.lidar.grid
+    views: dict[tuple[int, int], projection.CameraView] = {}
+    images, ranges, positions, expected = [], [], [], []
+    with open(folder / "frames.csv", newline="") as f:
+        frames = list(csv.DictReader(f))
+    for frame in frames:
+        picture = cv2.imread(str(folder / f"image/{frame['index']}.webp"))
+        if picture is None:
+            raise DataError(f"{folder}/image/{frame['index']}.webp cannot be read")
+        size = picture.shape[1], picture.shape[0]
+        if size not in views:
+            camera = CameraModel(*size, np.array(about["camera"]["K"], float))
+            views[size] = projection.CameraView(camera, T_view_camera, spec)
+        embedding, logits = encoder.embed_image(*views[size](picture[..., ::-1]))
+        images.append(embedding)
+        expected.append(None if logits is None else mean_log_range(logits, encoder))
+        panorama = projection.render_ranges(read_scan(folder / f"scan/{frame['index']}.xz"), grid.panorama(), 1.5, 120.0)
+        ranges.append(projection.cut(panorama, heading, grid.columns).ranges)
+        positions.append([float(frame[k] or 0.0) for k in "xyz"])
+    stacked = np.stack(ranges)
+    return Pairs(np.stack(images), encoder.embed_views(stacked), np.array([folder.name] * len(frames)),
+                 np.array(positions), stacked, None if expected[0] is None else np.stack(expected))
+
+
+def mean_log_range(logits: np.ndarray, encoder: Encoder) -> np.ndarray:
+    """(rows, columns) mean ln range of the returning part of (bins + 1, rows, columns) logits."""
+    r = encoder.sidecar.range_map
+    assert r is not None
+    chances = np.exp(logits[:-1] - logits[:-1].max(0))
+    step = np.log(r.far / r.near) / r.bins
+    centres = np.log(r.near) + (np.arange(r.bins) + 0.5) * step
+    return (chances * centres[:, None, None]).sum(0) / chances.sum(0)
+
+
+def join(parts: list[Pairs]) -> Pairs:
+    """The pairs of several drives as one union."""
+    whole = (np.concatenate([getattr(p, k) for p in parts]) for k in ("images", "scans", "drive", "position", "ranges"))
+    expected = None if parts[0].expected is None else np.concatenate([p.expected for p in parts])
+    return Pairs(*whole, expected)
+
+
+def figures(pairs: Pairs, queries: np.ndarray, gap: float, own: bool) -> dict[str, float]:
+    """Recall@1 and @5, the share in the right drive and the chance level of the `queries` (N,) bool.
+
+    Scans of the same drive nearer than `gap` metres are left out of the map, and the image's own one unless `own`.
+    """
+    same = pairs.drive[:, None] == pairs.drive[None]
+    apart = np.linalg.norm(pairs.position[:, None] - pairs.position[None], axis=2)
+    left_out = (same & (apart < gap)) | (np.eye(len(same), dtype=bool) & (not own))
+    hit = same & (apart < RADIUS) & ~left_out
+    scores = np.where(left_out, -np.inf, pairs.images @ pairs.scans.T)[queries]
+    best = np.argsort(-scores, axis=1)[:, :5]
+    found = np.take_along_axis(hit[queries], best, 1)
+    chance = hit[queries].sum(1) / (~left_out[queries]).sum(1)
+    return {"recall@1": _round(found[:, 0].mean()), "recall@5": _round(found.any(1).mean()),
+            "right_drive": _round(np.take_along_axis(same[queries], best[:, :1], 1).mean()),
+            "chance": _round(chance.mean()), "queries": int(queries.sum())}
+
+
+def _round(value: float) -> float:
+    return round(float(value), 3)
+
+
+def range_error(pairs: Pairs, encoder: Encoder) -> dict[str, float] | None:
+    """Mean |d ln r| of the range map over returning cells, beside that of the set's own median map, which knows more."""
+    r = encoder.sidecar.range_map
+    if r is None or pairs.expected is None:
+        return None
+    n, rows, columns = pairs.ranges.shape
+    blocks = pairs.ranges.reshape(n, r.rows, rows // r.rows, r.columns, columns // r.columns)
+    nearest = np.where(blocks > 0, blocks, np.inf).min((2, 4))
+    truth = np.log(np.clip(nearest, r.near, r.far))
+    truth[np.isinf(nearest)] = np.nan
+    median = np.nanmedian(truth[:, np.isfinite(truth).any(0)], 0)
+    return {"mean_abs_log_range_error": _round(np.nanmean(np.abs(pairs.expected - truth))),
+            "median_map": _round(np.nanmean(np.abs(truth[:, np.isfinite(truth).any(0)] - median)))}
+
+
+def evaluate(encoder: Encoder, data: Path) -> dict[str, Any]:
+    """Figures of an exported model on all drives under `data`; raises DataError if there are none."""
+    folders = sorted(p.parent for p in data.glob("*/frames.csv"))
+    if not folders:
+        raise DataError(f"{data} holds no drives: expected folders with drive.yaml, frames.csv, image/ and scan/")
+    pairs = join([embed_drive(encoder, folder) for folder in folders])
+    drives, counts = np.unique(pairs.drive, return_counts=True)
+    single = np.isin(pairs.drive, drives[counts == 1])
+    out: dict[str, Any] = {"pairs": len(pairs.drive), "hit_within_m": RADIUS}
+    out["own_scan_in"] = figures(pairs, ~single, 0.0, own=True)
+    for gap in GAPS:
+        key = "own_scan_out" if not gap else f"scans_nearer_than_{gap:g}_m_out"
+        out[key] = figures(pairs, ~single, gap, own=False)
+    for name in drives[counts > 1]:
+        out[str(name)] = figures(pairs, pairs.drive == name, 0.0, own=True)
+    if single.any():
+        out["single_scenes"] = figures(pairs, single, 0.0, own=True)
+    error = range_error(pairs, encoder)
+    return {**out, "range_map": error} if error else out
+
+
+def main(model: Path, data: Path) -> None:
+    """Prints the retrieval figures of the exported MODEL on the drives under DATA."""
+    import yaml
+
+    from ms2cl_ros.core.config import EncoderConfig
+    try:
+        print(yaml.safe_dump(evaluate(Encoder.load(EncoderConfig(model=str(model), threads=2)), data), sort_keys=False))
+    except Ms2clError as e:
+        print(f"error: {e}", file=sys.stderr)
+        raise SystemExit(1) from e
+
+
+if __name__ == "__main__":
+    import typer
+    typer.run(main)
