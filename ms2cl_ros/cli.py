@@ -164,6 +164,43 @@ def convert_kitti_odometry(sequence: Path, output: Out, storage: Storage = "mcap
     _convert(convert.convert_kitti_odometry, sequence, output, storage, compressed, poses)
 
 
+@app.command()
+def play(bag: Path, rate: Annotated[float, typer.Option(help="times the bag's own pace")] = 1.0,
+         loop: Annotated[bool, typer.Option(help="begin again at the end")] = False,
+         start: Annotated[float, typer.Option(help="seconds into the bag")] = 0.0,
+         topics: Annotated[list[str] | None, typer.Option(help="only these; may be repeated")] = None,
+         remap: Annotated[list[str] | None, typer.Option(help="FROM:=TO; may be repeated")] = None,
+         clock: Annotated[bool, typer.Option(help="publish /clock")] = True,
+         wait: Annotated[int, typer.Option(help="subscriptions to wait for before starting")] = 0,
+         wait_timeout: Annotated[float, typer.Option(help="seconds to wait for them")] = 10.0) -> None:
+    """Publish a rosbag2 where there is no `ros2 bag play`. Example: ms2cl play drive2 --rate 2"""
+    _transports()
+    from ms2cl_ros.ros import player
+    names = dict(text.split(":=", 1) for text in remap or [] if ":=" in text)
+    player.play(bag, rate=rate, loop=loop, start=start, topics=topics or None, remap=names, clock=clock,
+                wait_for=wait, wait_timeout=wait_timeout)
+
+
+def _transports() -> None:
+    """DDS settings under which clouds and images arrive; before rclpy is imported."""
+    import os
+
+    from ms2cl_ros.ros.transport import environment
+    os.environ.update(environment(os.environ))
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="where the map, the figures and the picture go")] = Path("demo"),
+         drive: Annotated[Path | None, typer.Option(help="a KITTI raw drive instead of the synthetic street")] = None,
+         seed: Annotated[int, typer.Option(help="of the synthetic street")] = 1,
+         rate: Annotated[float, typer.Option(help="times real time")] = 1.0) -> None:
+    """Build a map with one drive and localise a camera in it, through the real nodes."""
+    from ms2cl_ros.ros import demo as stage
+    stage.private_graph()
+    from ms2cl_ros.demo import main as run_demo
+    run_demo(out, drive, seed, rate, console)
+
+
 @app.command("config")
 def config_command() -> None:
     """Print every parameter with its default, description and range."""

@@ -148,8 +148,8 @@ def test_a_compressed_bayer_mosaic_is_given_its_colours():
 
 
 def exif(orientation, thumbnail=b""):
-    tiff = (b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + orientation.to_bytes(4, "little") + b"\0\0\0\0" + thumbnail)
-    body = b"Exif\0\0" + tiff
+    entry = b"\x12\x01\x03\0\x01\0\0\0" + orientation.to_bytes(4, "little")
+    body = b"Exif\0\0" + b"II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0" + thumbnail
     return b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
 
 

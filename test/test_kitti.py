@@ -5,12 +5,24 @@
 import csv
 import importlib.util
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from kitti_folders import (
-    IMAGE_NS, OXTS_NS, POINTS, SCAN_NS, SPEED, START_NS, STEP_NS, odometry_sequence, oxts, points, raw_drive, rgb,
+    IMAGE_NS,
+    OXTS_NS,
+    POINTS,
+    SCAN_NS,
+    SPEED,
+    START_NS,
+    STEP_NS,
+    odometry_sequence,
+    oxts,
+    points,
+    raw_drive,
+    rgb,
 )
 
 from ms2cl_ros.core.errors import DataError
@@ -202,7 +214,8 @@ def test_tum_poses_are_of_the_base_at_their_own_times(tmp_path):
 def test_poses_that_leave_most_of_the_drive_out_are_noted(tmp_path):
     path = tmp_path / "poses.tum"
     path.write_text("1 0 0 0 0 0 0 1\n2 1 0 0 0 0 0 1\n")
-    assert read_raw(raw_drive(tmp_path), poses=path).notes == ("8 of 8 pictures and scans lie outside the poses' times",)
+    drive = read_raw(raw_drive(tmp_path), poses=path)
+    assert drive.notes == ("8 of 8 pictures and scans lie outside the poses' times",)
 
 
 @pytest.mark.parametrize("text, said", [
@@ -239,9 +252,9 @@ def test_a_real_drive_has_the_motion_computed_elsewhere(drive_0009):
     expected = [transform(r[:3], r[3:]) for r in rows]
     poses = [p.T_map_base @ T_BASE_LIDAR for p in drive.poses[-len(rows):]]  # one was added at the beginning
     assert len(drive.poses) == len(rows) + 1 == 52
-    for (a, b), (c, d) in zip(zip(poses, poses[1:]), zip(expected, expected[1:])):
+    for (a, b), (c, d) in zip(pairwise(poses), pairwise(expected), strict=True):
         np.testing.assert_allclose(inverse(a) @ b, inverse(c) @ d, atol=3e-4)  # the table has four digits
-    assert sum(distance(a, b) for a, b in zip(poses, poses[1:])) == pytest.approx(55, abs=1.5)
+    assert sum(distance(a, b) for a, b in pairwise(poses)) == pytest.approx(55, abs=1.5)
 
 
 def test_a_real_drive_has_the_calibration_computed_elsewhere(drive_0009):

@@ -66,7 +66,7 @@ class PlaceMatcher(Node):
             sensor_in_base(self.config.frames, "camera", self._transforms, "", 0)
         self._info: CameraInfo | None = None
         self._camera: tuple[CameraInfo, CameraModel] | None = None
-        self._last_stamp: int | None = None
+        self._last: tuple[int, type] | None = None
         self._encoder = Encoder.load(self.config.encoder)
         self._store: Store | None = None
         self._matcher: Matcher | None = None
@@ -135,10 +135,10 @@ class PlaceMatcher(Node):
 
     def _image_came(self, stream: Stream, message: Image | CompressedImage) -> None:
         stamp = stamp_ns(message.header.stamp)
-        if stamp == self._last_stamp and stamp:
+        before, self._last = self._last, (stamp, type(message))
+        if before and before[0] == stamp and before[1] is not type(message):
             self.health.skip(DUPLICATE, working=False)
             return
-        self._last_stamp = stamp
         if self.health.note(stream, stamp):
             self._transforms.clear()
         if self._worker.put(Shot(message, time.monotonic())) is not None:

@@ -53,42 +53,54 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-def convert_kitti_raw(drive: Path | str, out: Path | str, storage: str = "mcap", compressed: bool | str = False,
-                      poses: Path | str | None = None, poses_of: str | None = None, frames: Selection = None,
-                      scan_frames: Selection = None, image_frames: Selection = None,
-                      progress: Progress | None = None) -> Conversion:
-    """Writes a raw drive as a new rosbag2 at `out`, times and frames as in the table above.
+@dataclass(frozen=True)
+class Options:
+    """How to write a bag, and what of the drive.
 
-    `storage`: `mcap` or `sqlite3`. `compressed`: False for raw images, `jpeg` (or True; quality 95), or `png`
-    (KITTI's own bytes). `poses`, `poses_of`: a pose file instead of oxts, see `kitti.read_raw`.
-    `frames` chooses frames by index, `scan_frames` and `image_frames` narrow that for one sensor.
-    `progress(done, total)` is called after each message.
-    Raises DataError if a file of the drive is missing or damaged or if `out` exists, and ConfigError for a selection
-    or compression that makes no sense; nothing is left behind then.
+    `storage`: `mcap` or `sqlite3`. `compressed`: None for raw images, `jpeg` (quality 95), or `png` (KITTI's own
+    bytes). `frames` chooses frames by index, `scan_frames` and `image_frames` narrow that for one sensor.
     """
-    chosen = _Chosen(read_raw(drive, poses, poses_of), frames, scan_frames, image_frames)
-    return _write(chosen, Path(out), storage, _compression(compressed), progress)
+
+    storage: str = "mcap"
+    compressed: str | None = None
+    frames: Selection = None
+    scan_frames: Selection = None
+    image_frames: Selection = None
+
+    def __post_init__(self) -> None:
+        if self.compressed not in (None, "jpeg", "png"):
+            raise ConfigError(f"compressed is {self.compressed!r}; expected None, 'jpeg' or 'png'")
 
 
-def convert_kitti_odometry(sequence: Path | str, out: Path | str, storage: str = "mcap",
-                           compressed: bool | str = False, poses: Path | str | None = None,
-                           poses_of: str | None = None, frames: Selection = None, scan_frames: Selection = None,
-                           image_frames: Selection = None, progress: Progress | None = None) -> Conversion:
+def convert_kitti_raw(drive: Path | str, out: Path | str, options: Options = Options(),
+                      poses: Path | str | None = None, poses_of: str | None = None,
+                      progress: Progress | None = None) -> Conversion:
+    """Writes a raw drive as a new rosbag2 at `out`, with the topics of the table above.
+
+    `poses`, `poses_of`: a pose file instead of oxts, see `kitti.read_raw`. `progress(done, total)` is called after
+    each message. Raises DataError if a file of the drive is missing or damaged or if `out` exists, and ConfigError
+    for a selection that makes no sense; nothing is left behind then.
+    """
+    return _write(_Chosen(read_raw(drive, poses, poses_of), options), Path(out), options, progress)
+
+
+def convert_kitti_odometry(sequence: Path | str, out: Path | str, options: Options = Options(),
+                           poses: Path | str | None = None, poses_of: str | None = None,
+                           progress: Progress | None = None) -> Conversion:
     """Writes an odometry sequence as a new rosbag2 at `out`; arguments and errors as for `convert_kitti_raw`.
 
     Poses come from `dataset/poses/NN.txt` where there is one; without any, the bag has no `/odometry` and no `/tf`.
     """
-    chosen = _Chosen(read_odometry(sequence, poses, poses_of), frames, scan_frames, image_frames)
-    return _write(chosen, Path(out), storage, _compression(compressed), progress)
+    return _write(_Chosen(read_odometry(sequence, poses, poses_of), options), Path(out), options, progress)
 
 
 class _Chosen:
     """What of a drive goes into the bag; poses reach one beyond the sensors at both ends."""
 
-    def __init__(self, drive: Drive, frames: Selection, scan_frames: Selection, image_frames: Selection) -> None:
+    def __init__(self, drive: Drive, options: Options) -> None:
         self.drive = drive
-        self.images = _chosen(drive.images, frames, image_frames)
-        self.scans = _chosen(drive.scans, frames, scan_frames)
+        self.images = _chosen(drive.images, options.frames, options.image_frames)
+        self.scans = _chosen(drive.scans, options.frames, options.scan_frames)
         stamps = [f.stamp_ns for f in (*self.images, *self.scans)]
         if not stamps:
             there = sorted({*drive.images, *drive.scans})
@@ -97,22 +109,15 @@ class _Chosen:
         self.poses = _around(drive.poses, min(stamps), max(stamps))
 
 
-def _compression(compressed: bool | str) -> str | None:
-    kind = "jpeg" if compressed is True else compressed or None
-    if kind not in (None, "jpeg", "png"):
-        raise ConfigError(f"compressed is {compressed!r}; expected False, 'jpeg' or 'png'")
-    return kind
-
-
-def _write(chosen: _Chosen, out: Path, storage: str, compressed: str | None, progress: Progress | None) -> Conversion:
+def _write(chosen: _Chosen, out: Path, options: Options, progress: Progress | None) -> Conversion:
     drive = chosen.drive
-    with BagWriter(out, storage) as bag:
+    with BagWriter(out, options.storage) as bag:
         events = sorted([*_pose_events(bag, chosen.poses), *_scan_events(bag, chosen.scans),
-                         *_image_events(bag, chosen.images, drive, compressed)], key=lambda e: e.stamp_ns)
+                         *_image_events(bag, chosen.images, drive, options.compressed)], key=lambda e: e.stamp_ns)
         first = events[0].stamp_ns
         bag.add_topic(STATIC_TOPIC, "tf2_msgs/msg/TFMessage", latched=True)
         bag.write(STATIC_TOPIC, first, _tf(bag, first, (BASE, LIDAR, T_BASE_LIDAR),
-                                        (BASE, CAMERA, drive.calibration.T_base_camera)))
+                                           (BASE, CAMERA, drive.calibration.T_base_camera)))
         for i, event in enumerate(events):
             bag.write(event.topic, event.stamp_ns, event.build())
             if progress:

@@ -4,16 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.extrinsics import sensor_in_base
+from ms2cl_ros.core.geometry import camera_view
+from ms2cl_ros.core.matcher import Matcher
+from ms2cl_ros.core.messages import to_camera_image, to_camera_model
 from ms2cl_ros.core.projection import CameraView, cut
+from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Match, RangeImage
+from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, open_bag
 from ms2cl_ros.tools.evaluation import Recall, errors
+from ms2cl_ros.tools.offline import Topics, truth
 
 # Errors from here on share the last colour of the picture.
 WORST_METRES = 10.0
@@ -44,12 +53,26 @@ class Example:
     score: float
 
 
-def example(match: Match, view: CameraView, image: Callable[[int], np.ndarray], panorama: Callable[[int], RangeImage],
-            columns: int, metres: float) -> Example:
-    """`image(stamp_ns)`: the picture, (H, W, 3) uint8; `panorama(submap_id)`: the stored range image."""
-    best = match.candidates[0]
-    rgb, _ = view(image(match.stamp_ns))
-    return Example(rgb, cut(panorama(best.submap_id), best.heading, columns), metres, best.score)
+def examples(bag_path: Path | str, config: Config, stamps: Sequence[int], topics: Topics = Topics()) -> list[Example]:
+    """The images of a bag with these stamps, matched once more in the map of `config.store`."""
+    encoder, out = Encoder.load(config.encoder), []
+    motion = truth(bag_path, config, topics)
+    with open_bag(bag_path) as bag, Store.open(config.store.database, encoder.sidecar, write=False) as store:
+        info = next(iter(bag.messages([bag.pick(CAMERA_INFOS, topics.camera_info or None)])))[2]
+        camera, matcher = to_camera_model(info, config.sensors.image_rectified), Matcher(config, encoder, store)
+        for record in bag.records([bag.pick(IMAGES, topics.image or None)]):
+            if record.stamp_ns not in stamps:
+                continue
+            image = to_camera_image(bag.decode(record))
+            mount = sensor_in_base(config.frames, "camera", motion.transforms, image.frame_id, image.stamp_ns)
+            match = matcher.locate(image, camera, mount)
+            if match is not None:
+                best = match.candidates[0]
+                window = cut(store.panorama(best.submap_id), best.heading, encoder.sidecar.lidar.grid.columns)
+                metres = errors([match], [motion.base(image.stamp_ns).T_map_base])[0, 0]
+                rgb, _ = CameraView(camera, camera_view(mount)[0], encoder.sidecar.camera)(image.rgb)
+                out.append(Example(rgb, window, float(metres), best.score))
+    return out
 
 
 def draw(path: Path, title: str, matches: Sequence[Match], truths: Sequence[np.ndarray],

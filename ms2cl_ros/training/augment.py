@@ -79,7 +79,7 @@ def shift(image: Tensor, valid: Tensor, strength: float = 1.0) -> tuple[Tensor, 
     rows = torch.randint(reach - 1, reach + 2, (len(image),)).tolist()
     columns = torch.randint(0, 2 * reach + 1, (len(image),)).tolist()
     h, w = image.shape[2:]
-    moved = torch.stack([p[:, r:r + h, c:c + w] for p, r, c in zip(padded, rows, columns)])
+    moved = torch.stack([p[:, r:r + h, c:c + w] for p, r, c in zip(padded, rows, columns, strict=True)])
     return moved[:, :3], valid & (moved[:, 3] > 0)
 
 
@@ -88,7 +88,8 @@ def flip(image: Tensor, here: Tensor, nearby: Tensor, valid: Tensor) -> tuple[Te
     mirrored = chance(len(image), 0.5)
     image = torch.where(mirrored, image.flip(3), image)
     flat = mirrored[:, 0]
-    return image, *(torch.where(flat, x.flip(2), x) for x in (here, nearby, valid))
+    here, nearby, valid = (torch.where(flat, x.flip(2), x) for x in (here, nearby, valid))
+    return image, here, nearby, valid
 
 
 def augment_ranges(ranges: Tensor, grid: AngularGrid, strength: float = 1.0) -> Tensor:
@@ -104,7 +105,7 @@ def augment_ranges(ranges: Tensor, grid: AngularGrid, strength: float = 1.0) -> 
 
 
 def traffic(ranges: Tensor, grid: AngularGrid, p: float) -> Tensor:
-    """Puts a box as high as a car or a van, 6 to 30 m away, in front of some sweeps: map and query differ in traffic."""
+    """Puts a box as high as a car or a van 6 to 30 m before some sweeps: map and query differ in traffic."""
     n = len(ranges)
     distance = torch.exp(uniform(n, math.log(6.0), math.log(30.0), 1, 1))
     top = torch.rad2deg(torch.atan2(uniform(n, -0.4, 0.9, 1, 1), distance))

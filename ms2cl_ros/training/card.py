@@ -19,10 +19,11 @@ def card(model: Sidecar, experiment: Experiment, weights: CrossModalModel) -> st
     """Markdown: what the model is, what it saw, what it scores and what it cannot do."""
     parts = [f"# {model.name}", "", *_what(model, experiment, weights), "", "## Trained on", "", *_training(model)]
     if "recorded_drives" in model.evaluation:
-        parts += ["", "## Recorded drives, none of them trained on", "", *_recorded(model.evaluation["recorded_drives"])]
+        parts += ["", "## Recorded drives, none of them trained on", "",
+                  *_recorded(model.evaluation["recorded_drives"])]
     if "held_out_streets" in model.evaluation:
         parts += ["", "## Synthetic streets held out", "", *_held_out(model.evaluation["held_out_streets"])]
-    return "\n".join([*parts, "", "## What it cannot do", "", *_limits(experiment), "", "## Licence", "",
+    return "\n".join([*parts, "", "## What it cannot do", "", *_limits(), "", "## Licence", "",
                       str(model.training["licence"]), ""])
 
 
@@ -37,9 +38,10 @@ def _what(model: Sidecar, experiment: Experiment, weights: CrossModalModel) -> l
              f"| channels | {', '.join(model.camera.channels)} | {', '.join(model.lidar.channels)} |",
              f"| stages (width x blocks) | {_stages(experiment.model.camera)} | {_stages(experiment.model.lidar)} |",
              f"| parameters | {size['camera']:.2f} M | {size['lidar']:.2f} M |", "",
-             f"Embedding: {model.embedding.size} numbers of unit length, {model.embedding.columns} azimuth columns from "
-             f"left to right. The teacher is the coarsest stage; stages {', '.join(map(str, experiment.model.students))} "
-             "are its students while training, and their heads are not in these files."]
+             f"Embedding: {model.embedding.size} numbers of unit length, {model.embedding.columns} azimuth columns "
+             "from left to right. The teacher is the coarsest stage; stages "
+             f"{' and '.join(map(str, experiment.model.students))} are its students while training, and their heads "
+             "are not in these files."]
     if model.range_map is not None:
         r = model.range_map
         lines += ["", f"The camera model's second output is a range map: {r.rows} x {r.columns} cells over the LiDAR's "
@@ -61,8 +63,8 @@ def _grid(grid: AngularGrid) -> str:
 def _training(model: Sidecar) -> list[str]:
     t = model.training
     return [f"{t['data']}", "",
-            f"{t['pairs']} pairs from {t['streets']} training streets, {t['steps']} steps in {t['minutes']:g} minutes on "
-            "two CPU cores, seed " f"{t['seed']}. ONNX Runtime differs from torch by at most "
+            f"{t['pairs']} pairs from {t['streets']} training streets, {t['steps']} steps in {t['minutes']:g} minutes "
+            f"on two CPU cores, seed {t['seed']}. ONNX Runtime differs from torch by at most "
             f"{max(t['onnx_against_torch'].values()):g}."]
 
 
@@ -72,15 +74,16 @@ def _row(title: str, f: dict[str, Any]) -> str:
 
 
 def _recorded(e: dict[str, Any]) -> list[str]:
-    rows = [_row(TITLES.get(k, k.replace("_", " ")), f) for k, f in e.items() if isinstance(f, dict) and "recall@1" in f]
+    rows = [_row(TITLES.get(k, k.replace("_", " ")), f) for k, f in e.items()
+            if isinstance(f, dict) and "recall@1" in f]
     out = [f"KITTI, {e['pairs']} pairs of image and scan. Every image asks all {e['pairs']} scans together; a hit is "
            f"within {e['hit_within_m']:g} m in the right drive. Nothing was tuned on them during the training of this "
            "model. Neighbouring frames look alike, so the counts overstate how much is known.", "",
            "| map | images | R@1 | R@5 | right drive | chance of R@1 |", "|---|---|---|---|---|---|", *rows]
     if "range_map" in e:
         r = e["range_map"]
-        out += ["", f"Range map: mean |d ln r| {r['mean_abs_log_range_error']:.3f}; the median scan of these very drives "
-                    f"would have {r['median_map']:.3f}."]
+        out += ["", f"Range map: mean |d ln r| {r['mean_abs_log_range_error']:.3f}; the median scan of these very "
+                    f"drives would have {r['median_map']:.3f}."]
     return out
 
 
@@ -95,12 +98,12 @@ def _held_out(e: dict[str, Any]) -> list[str]:
     return out
 
 
-def _limits(experiment: Experiment) -> list[str]:
-    return ["- Poses beside the mapped ones: it was trained for sweeps up to 2 m along and about half a metre aside. From "
-            "another lane (3.5 m) expect most answers to be wrong, unless the map holds views from there.",
+def _limits() -> list[str]:
+    return ["- Poses beside the mapped ones: it was trained for sweeps up to 2 m along and about half a metre aside. "
+            "From another lane (3.5 m) expect most answers to be wrong, unless the map holds views from there.",
             "- Other headings: a view answers for the heading it was cut at. A camera turned by 5 degrees against "
             "the nearest view is already much harder.",
-            "- Sensors: the training camera is a pinhole on a car's roof at 1.7 m; the LiDAR has 64 beams from +2 to -16 "
-            "degrees. Fewer beams and narrower cameras were simulated, not measured.",
+            "- Sensors: the training camera is a pinhole on a car's roof at 1.7 m; the LiDAR has 64 beams from +2 to "
+            "-16 degrees. Fewer beams and narrower cameras were simulated, not measured.",
             "- Night, rain, snow and indoor places were not in the training data.",
-            "- It is small and was trained on the CPU for minutes; the figures are not comparable with those of papers."]
+            "- It is small and was trained on a CPU for minutes; its figures do not compare with those of papers."]

@@ -30,7 +30,7 @@ KEYS = ("img", "rng", "rng2", "scene", "s")
 
 @dataclass(frozen=True)
 class Batch:
-    """`image` (N, C, H, W), `sweep` (N, C, H, W), `bins` and `seen` (N, rows, columns) or None, `street`, `along` (N,)."""
+    """`image` (N, C, H, W), `sweep` (N, C, H, W), `bins`, `seen` (N, rows, columns) or None; `street`, `along` (N,)."""
 
     image: Tensor
     sweep: Tensor
@@ -72,7 +72,7 @@ class Shards:
         self.along = np.concatenate([np.array(member(Path(p), "s")) for p in paths]).astype(np.float32)
         self._first = np.cumsum([0] + [len(part["img"]) for part in self._parts])
         camera, lidar = experiment.camera.grid, experiment.lidar.grid
-        for path, part in zip(paths, self._parts):
+        for path, part in zip(paths, self._parts, strict=True):
             found, wanted = (part["img"].shape[1:], part["rng"].shape[1:]), ((camera.rows, camera.columns, 3),
                                                                             (lidar.rows, lidar.columns))
             if found != wanted:
@@ -104,7 +104,7 @@ def camera_input(image: Tensor, valid: Tensor, inputs: InputConfig) -> Tensor:
     """(N, 3, H, W) in 0..1, red first, and (N, H, W) bool -> (N, C, H, W); what `projection.camera_tensor` makes."""
     planes = {"red": 0, "green": 1, "blue": 2}
     seen, out = valid.to(image.dtype), []
-    for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std):
+    for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std, strict=True):
         out.append(seen if name == "valid" else (image[:, planes[name]] - mean) / std * seen)
     return torch.stack(out, 1)
 
@@ -115,7 +115,7 @@ def lidar_input(ranges: Tensor, inputs: InputConfig) -> Tensor:
     zero = torch.zeros_like(ranges)
     planes = {"log_range": lambda: ranges.clamp(inputs.near, inputs.far).log(), "range": lambda: ranges / inputs.far}
     out = []
-    for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std):
+    for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std, strict=True):
         out.append(seen.to(ranges.dtype) if name == "valid" else torch.where(seen, (planes[name]() - mean) / std, zero))
     return torch.stack(out, 1)
 

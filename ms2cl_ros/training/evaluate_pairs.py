@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import lzma
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ms2cl_ros.core.types import CameraModel
 
 RADIUS = 5.0
 GAPS = (0.0, 1.0, 2.0)
+MIN_RANGE, MAX_RANGE = 1.5, 120.0
 AZIMUTH_STEP, ELEVATION_STEP, RANGE_STEP = np.deg2rad(0.01), np.deg2rad(0.02), 0.01
 
 
@@ -77,13 +78,15 @@ def embed_drive(encoder: Encoder, folder: Path) -> Pairs:
             views[size] = projection.CameraView(camera, T_view_camera, spec)
         embedding, logits = encoder.embed_image(*views[size](picture[..., ::-1]))
         images.append(embedding)
-        expected.append(None if logits is None else mean_log_range(logits, encoder))
-        panorama = projection.render_ranges(read_scan(folder / f"scan/{frame['index']}.xz"), grid.panorama(), 1.5, 120.0)
+        if logits is not None:
+            expected.append(mean_log_range(logits, encoder))
+        points = read_scan(folder / f"scan/{frame['index']}.xz")
+        panorama = projection.render_ranges(points, grid.panorama(), MIN_RANGE, MAX_RANGE)
         ranges.append(projection.cut(panorama, heading, grid.columns).ranges)
         positions.append([float(frame[k] or 0.0) for k in "xyz"])
     stacked = np.stack(ranges)
     return Pairs(np.stack(images), encoder.embed_views(stacked), np.array([folder.name] * len(frames)),
-                 np.array(positions), stacked, None if expected[0] is None else np.stack(expected))
+                 np.array(positions), stacked, np.stack(expected) if expected else None)
 
 
 def mean_log_range(logits: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -98,9 +101,11 @@ def mean_log_range(logits: np.ndarray, encoder: Encoder) -> np.ndarray:
 
 def join(parts: list[Pairs]) -> Pairs:
     """The pairs of several drives as one union."""
-    whole = (np.concatenate([getattr(p, k) for p in parts]) for k in ("images", "scans", "drive", "position", "ranges"))
-    expected = None if parts[0].expected is None else np.concatenate([p.expected for p in parts])
-    return Pairs(*whole, expected)
+    whole: dict[str, Any] = {}
+    for name in (f.name for f in fields(Pairs)):
+        values = [getattr(p, name) for p in parts]
+        whole[name] = None if values[0] is None else np.concatenate(values)
+    return Pairs(**whole)
 
 
 def figures(pairs: Pairs, queries: np.ndarray, gap: float, own: bool) -> dict[str, float]:
@@ -126,7 +131,7 @@ def _round(value: float) -> float:
 
 
 def range_error(pairs: Pairs, encoder: Encoder) -> dict[str, float] | None:
-    """Mean |d ln r| of the range map over returning cells, beside that of the set's own median map, which knows more."""
+    """Mean |d ln r| of the range map over returning cells, and that of the set's own median map, which knows more."""
     r = encoder.sidecar.range_map
     if r is None or pairs.expected is None:
         return None

@@ -129,7 +129,8 @@ class Experiment:
         """The camera row at which the LiDAR grid begins; raises ConfigError if the two grids do not line up."""
         a, b = self.camera.grid, self.lidar.grid
         row = (a.elevation_top_deg - b.elevation_top_deg) / a.elevation_step_deg
-        same = (a.elevation_step_deg, a.azimuth_step_deg, a.columns) == (b.elevation_step_deg, b.azimuth_step_deg, b.columns)
+        same = ((a.elevation_step_deg, a.azimuth_step_deg, a.columns)
+                == (b.elevation_step_deg, b.azimuth_step_deg, b.columns))
         if not same or abs(row - round(row)) > 1e-3 or not 0 <= round(row) <= a.rows - b.rows:
             raise ConfigError(f"the LiDAR grid {b} must be whole rows of the camera grid {a}: same steps and columns")
         return round(row)
@@ -153,7 +154,8 @@ def from_tree(tree: dict[str, Any]) -> Experiment:
     if bool(built.schedule.minutes) == bool(built.schedule.steps):
         raise ConfigError("schedule: give either minutes or steps, and set the other to 0")
     if built.model.embedding % built.model.columns:
-        raise ConfigError(f"model.embedding {built.model.embedding} is no multiple of model.columns {built.model.columns}")
+        raise ConfigError(f"model.embedding {built.model.embedding} is no multiple of "
+                          f"model.columns {built.model.columns}")
     return built
 
 
@@ -162,7 +164,7 @@ def to_tree(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
-def _build(cls: type, tree: Any, where: str) -> Any:
+def _build(cls: Any, tree: Any, where: str) -> Any:
     if not isinstance(tree, dict):
         raise ConfigError(f"{where}: expected a mapping, got {tree!r}")
     known = {f.name: f for f in dataclasses.fields(cls)}

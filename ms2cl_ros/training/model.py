@@ -20,13 +20,13 @@ from ms2cl_ros.training.experiment import Experiment, RangeMapConfig, TrunkConfi
 STRIDE = 4  # pixels per token of the first stage
 
 
-def swin(size: tuple[int, int], channels: int, config: TrunkConfig) -> nn.Module:
+def swin(size: tuple[int, int], channels: int, config: TrunkConfig) -> Any:
     """timm's SwinTransformer for inputs of `size` (rows, columns)."""
     _declare_torchvision_operators()
     from timm.models.swin_transformer import SwinTransformer
     return SwinTransformer(img_size=size, patch_size=STRIDE, in_chans=channels, num_classes=0, global_pool="",
                            embed_dim=config.width, depths=config.depths, num_heads=config.heads,
-                           window_size=config.window, drop_path_rate=config.drop_path)
+                           window_size=(config.window[0], config.window[1]), drop_path_rate=config.drop_path)
 
 
 def _declare_torchvision_operators() -> None:
@@ -96,10 +96,16 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x, maps = self.stem(x), []
-        for stage, norm in zip(self.stages, self.norms):
+        for stage, norm in zip(self.stages, self.norms, strict=True):
             x = stage(x)
             maps.append(norm(x).permute(0, 3, 1, 2))
         return maps
+
+
+def unit(x: Tensor, size: int) -> Tensor:
+    """(N, ...) -> (N, size) float32 of unit length; the size is given so that exported graphs know it."""
+    x = x.reshape(-1, size).float()
+    return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 class ColumnHead(nn.Module):
@@ -110,12 +116,13 @@ class ColumnHead(nn.Module):
         if size[1] % columns:
             raise ConfigError(f"{size[1]} token columns do not pool to {columns} descriptor columns")
         wide = 3 if columns > 1 else 1
+        self.embedding = embedding
         self.pool = nn.AvgPool2d((1, size[1] // columns))
         self.collapse = nn.Conv2d(channels, hidden, (size[0], wide), padding=(0, wide // 2))
         self.project = nn.Sequential(nn.GELU(), nn.Dropout(0.1), nn.Conv2d(hidden, embedding // columns, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.project(self.collapse(self.pool(x))).flatten(1).float(), dim=1)
+        return unit(self.project(self.collapse(self.pool(x))), self.embedding)
 
 
 class StudentHead(nn.Module):
@@ -123,11 +130,13 @@ class StudentHead(nn.Module):
 
     def __init__(self, channels: int, size: tuple[int, int], embedding: int, columns: int, hidden: int = 128) -> None:
         super().__init__()
+        self.embedding = embedding
         self.pool = nn.AvgPool2d((size[0], size[1] // columns))
-        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.GELU(), nn.Conv2d(hidden, embedding // columns, 1))
+        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.GELU(),
+                                     nn.Conv2d(hidden, embedding // columns, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.project(self.pool(x)).flatten(1).float(), dim=1)
+        return unit(self.project(self.pool(x)), self.embedding)
 
 
 class RangeDecoder(nn.Module):
@@ -142,7 +151,8 @@ class RangeDecoder(nn.Module):
             raise ConfigError(f"a range map of {output.columns} columns from camera row {first_row} on does not lie on "
                               f"stride-{STRIDE} tokens")
         below = [*widths[1:], trunk.widths[-1]]
-        self.merge = nn.ModuleList(nn.Conv2d(a + b, c, 1) for a, b, c in zip(trunk.widths, below, widths))
+        self.merge = nn.ModuleList(nn.Conv2d(skip + up, out, 1)
+                                   for skip, up, out in zip(trunk.widths[:-1], below, widths, strict=True))
         self.refine = nn.ModuleList(Residual(c) for c in widths)
         self.logits = nn.Conv2d(widths[0], (output.bins + 1) * 4, 1)
 
@@ -166,7 +176,8 @@ class Encoder(nn.Module):
             raise ConfigError(f"students are stages finer than the teacher, stage {last}; got {students}")
         self.trunk, self.decoder, self.student_stages = trunk, decoder, students
         self.teacher = ColumnHead(trunk.widths[-1], trunk.sizes[-1], embedding, columns)
-        self.students = nn.ModuleList(StudentHead(trunk.widths[k], trunk.sizes[k], embedding, columns) for k in students)
+        self.students = nn.ModuleList(StudentHead(trunk.widths[k], trunk.sizes[k], embedding, columns)
+                                      for k in students)
 
     def forward(self, x: Tensor) -> Any:
         """(N, C, H, W) -> embedding (N, D) and, with a decoder, range logits."""
@@ -177,7 +188,7 @@ class Encoder(nn.Module):
     def train_forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor | None]:
         """(N, C, H, W) -> teacher (N, D), students [(N, D)], range logits or None."""
         maps = self.trunk(x)
-        students = [head(maps[k]) for head, k in zip(self.students, self.student_stages)]
+        students = [head(maps[k]) for head, k in zip(self.students, self.student_stages, strict=True)]
         return self.teacher(maps[-1]), students, self.decoder(maps) if self.decoder is not None else None
 
 

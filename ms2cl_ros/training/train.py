@@ -52,7 +52,8 @@ def learning_rate(fraction: float, schedule: ScheduleConfig) -> float:
 
 def optimiser(model: CrossModalModel, schedule: ScheduleConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices only, not biases, norms, position biases or the temperature."""
-    decayed, free = [], []
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
     for name, p in model.named_parameters():
         (free if p.ndim < 2 or "relative_position_bias_table" in name else decayed).append(p)
     groups = [{"params": decayed, "weight_decay": schedule.weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -118,7 +119,8 @@ class Run:
             return False
         state = torch.load(path, weights_only=True)
         if state["experiment"] != to_tree(self.experiment) or state["pairs"] != len(self.shards):
-            raise ConfigError(f"{path} belongs to another experiment or other shards: give another folder, or delete it")
+            raise ConfigError(f"{path} belongs to another experiment or other shards: give another folder, "
+                              "or delete it")
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])

@@ -43,7 +43,8 @@ def embed(model: CrossModalModel, experiment: Experiment, shards: Shards, rows: 
     return {k: torch.cat(v) for k, v in out.items() if v}
 
 
-def held_out_figures(model: CrossModalModel, experiment: Experiment, shards: Shards, limit: int = 600) -> dict[str, Any]:
+def held_out_figures(model: CrossModalModel, experiment: Experiment, shards: Shards,
+                     limit: int = 600) -> dict[str, Any]:
     """Recall@1 and @5 within 5 m in the right street among `limit` held-out pairs, and the mean |d ln r|."""
     rows = shards.held_out[:limit]
     if not len(rows):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ms2cl_ros.core.types import CameraModel
-from ms2cl_ros.training.city.scene import Hits, Scene
+from ms2cl_ros.training.city.scene import Hits, Scene, rotate
 from ms2cl_ros.training.city.soup import CAR, LEAF
 
 WIDTH, HEIGHT, FOCAL, CENTRE = 1242, 375, 721.5, (609.6, 172.9)
@@ -19,7 +19,8 @@ OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 @dataclass(frozen=True)
 class CameraSpec:
-    """A pinhole without distortion. `position`: metres in the base frame; it looks along `heading` (radians, left positive)."""
+    """A pinhole without distortion. `position`: metres in the base frame; it looks along `heading` (radians, left
+    positive)."""
 
     model: CameraModel
     position: tuple[float, float, float] = (0.27, 0.06, 1.65)
@@ -44,7 +45,8 @@ def camera_spec(scale: float = 0.5) -> CameraSpec:
 
 @dataclass(frozen=True)
 class Light:
-    """A day's light. `sun`: unit vector towards it; colours are linear; `exposure`: median aimed at in the lower half."""
+    """A day's light. `sun`: unit vector towards it; colours are linear; `exposure`: median aimed at in the
+    lower half of the picture."""
 
     sun: np.ndarray
     sun_colour: np.ndarray
@@ -68,25 +70,43 @@ def daylight(rng: np.random.Generator) -> Light:
     blue = np.array([0.14, 0.32, 0.75]) * rng.uniform(0.6, 1.4), np.array([0.65, 0.83, 1.0]) * rng.uniform(0.8, 1.8)
     white = np.full(3, rng.uniform(1.0, 2.5)), np.full(3, rng.uniform(1.4, 3.0))
     zenith, horizon = white if overcast or rng.random() < 0.25 else blue
-    return Light(sun, 0.0 * warm if overcast else rng.uniform(2.2, 4.5) * warm, (1.3 if overcast else rng.uniform(0.3, 0.6))
-                 * np.array([rng.uniform(0.75, 0.95), rng.uniform(0.85, 1.0), 1.0]), zenith, horizon, rng.choice([0.2, 0.6, 1.0]),
-                 rng.choice([0.0003, 0.0008, 0.002]), rng.uniform(0.1, 0.19), rng.uniform(0.95, 1.05, 3), rng.uniform(2.0, 2.3),
-                 rng.uniform(0.1, 0.7), rng.uniform(0, 500, 2))
+    return Light(
+        sun,
+        0.0 * warm if overcast else rng.uniform(2.0, 3.6) * warm,
+        (1.3 if overcast else rng.uniform(0.35, 0.65))
+        * np.array([rng.uniform(0.75, 0.95), rng.uniform(0.85, 1.0), 1.0]),
+        zenith,
+        horizon,
+        rng.choice([0.2, 0.6, 1.0]),
+        rng.choice([0.0003, 0.0008, 0.002]),
+        rng.uniform(0.1, 0.19),
+        rng.uniform(0.95, 1.05, 3),
+        rng.uniform(2.0, 2.3),
+        rng.uniform(0.1, 0.7),
+        rng.uniform(0, 500, 2),
+    )
 
 
-def picture(scene: Scene, spec: CameraSpec, light: Light, T_map_base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def picture(
+    scene: Scene, spec: CameraSpec, light: Light, T_map_base: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
     T = T_map_base @ spec.T_base_camera()
     linear = np.zeros((spec.model.height * spec.model.width, 3), np.float32)
     for sample in range(spec.samples):
-        jitter = np.zeros(2) if spec.samples == 1 else np.array([(sample + 0.5) / spec.samples, sample * 0.618 % 1]) - 0.5
-        rays = (pixel_rays(spec, jitter) @ T[:3, :3].T).astype(np.float32)
-        linear += radiance(scene, light, np.broadcast_to(T[:3, 3], rays.shape), rays, 1.0 / spec.model.K[0, 0]) / spec.samples
+        jitter = (
+            np.zeros(2) if spec.samples == 1 else np.array([(sample + 0.5) / spec.samples, sample * 0.618 % 1]) - 0.5
+        )
+        rays = rotate(T, pixel_rays(spec, jitter)).astype(np.float32)
+        linear += (
+            radiance(scene, light, np.broadcast_to(T[:3, 3], rays.shape), rays, 1.0 / spec.model.K[0, 0]) / spec.samples
+        )
     return develop(linear.reshape(spec.model.height, spec.model.width, 3), light, rng)
 
 
 def pixel_rays(spec: CameraSpec, offset: np.ndarray | tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """(H * W, 3) unit rays in the optical frame through the pixels' centres (integer u, v), moved by `offset` pixels."""
+    """(H * W, 3) unit rays in the optical frame through the pixels' centres (integer u, v), moved by `offset`
+    pixels."""
     K = spec.model.K
     u, v = np.meshgrid(np.arange(spec.model.width) + offset[0], np.arange(spec.model.height) + offset[1])
     rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], -1).reshape(-1, 3)
@@ -121,14 +141,14 @@ def sky(light: Light, rays: np.ndarray) -> np.ndarray:
     cover = np.clip(light.clouds * (cloud + 0.25), 0, 1)[:, None] * np.clip(rays[:, 2:] / 0.1, 0, 1)
     colour = colour * (1 - 0.8 * cover) + 0.8 * cover * light.horizon.max() * 1.3
     if light.sun_colour.max() > 0:
-        colour = colour + light.sun_colour * np.clip(rays @ light.sun, 0, 1)[:, None] ** 60
+        colour = colour + light.sun_colour * np.clip(np.einsum("ni,i->n", rays, light.sun), 0, 1)[:, None] ** 60
     return colour.astype(np.float32)
 
 
 def develop(linear: np.ndarray, light: Light, rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) linear light to uint8 RGB: lens blur, exposure for the lower half (the sky burns out), tone, noise."""
     image = cv2.GaussianBlur(np.minimum(linear, 8), (0, 0), 0.45)
-    image = image * (light.exposure / max(float(np.median(image[len(image) // 2:])), 1e-4)) * light.balance
+    image = image * (light.exposure / max(float(np.median(image[len(image) // 2 :])), 1e-4)) * light.balance
     image = image + rng.normal(0, 1, image.shape) * (0.002 + 0.004 * np.sqrt(np.clip(image, 0, 1)))
     image = np.clip(image, 0, 1) ** (1 / light.gamma)
     image = image * (1 - light.contrast) + light.contrast * (3 * image**2 - 2 * image**3)
@@ -150,11 +170,13 @@ def _facing(scene: Scene, triangle: np.ndarray, rays: np.ndarray) -> np.ndarray:
     normal = scene.normal[triangle]
     normal = normal * -np.sign((normal * rays).sum(1, keepdims=True) + 1e-9)
     leaf = scene.soup.material[triangle] == LEAF
-    normal[leaf] = normal[leaf] * 0.5 + np.float32([0, 0, 0.5]) - 0.35 * rays[leaf]
+    normal[leaf] = normal[leaf] * 0.5 + np.array([0, 0, 0.5], np.float32) - 0.35 * rays[leaf]
     return normal
 
 
-def _albedo(scene: Scene, hits: Hits, met: np.ndarray, normal: np.ndarray, rays: np.ndarray, pixel: float) -> np.ndarray:
+def _albedo(
+    scene: Scene, hits: Hits, met: np.ndarray, normal: np.ndarray, rays: np.ndarray, pixel: float
+) -> np.ndarray:
     """Texture at the mip level that suits distance and slant, times tint, times dirt."""
     triangle, far = hits.triangle[met], hits.distance[met]
     cosine = np.clip(np.abs((scene.normal[triangle] * rays).sum(1)), 0.05, 1)
@@ -163,9 +185,11 @@ def _albedo(scene: Scene, hits: Hits, met: np.ndarray, normal: np.ndarray, rays:
     return scene.textures.colour(scene.soup.texture[triangle], hits.uv[met], level) * scene.soup.tint[triangle]
 
 
-def _sunlit(scene: Scene, light: Light, triangle: np.ndarray, points: np.ndarray, normal: np.ndarray, rays: np.ndarray) -> np.ndarray:
+def _sunlit(
+    scene: Scene, light: Light, triangle: np.ndarray, points: np.ndarray, normal: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
     """(n,) cosine towards the sun, 0 where something throws a shadow."""
-    lit = np.clip(normal @ light.sun, 0, 1).astype(np.float32)
+    lit = np.clip(np.einsum("ni,i->n", normal, light.sun), 0, 1).astype(np.float32)
     leaf = scene.soup.material[triangle] == LEAF
     lit[leaf] = 0.35 + 0.65 * lit[leaf]
     ask = np.flatnonzero(lit > 0.01)
@@ -176,7 +200,9 @@ def _sunlit(scene: Scene, light: Light, triangle: np.ndarray, points: np.ndarray
     return lit
 
 
-def _gloss(scene: Scene, light: Light, glass: np.ndarray, triangle: np.ndarray, normal: np.ndarray, rays: np.ndarray) -> np.ndarray:
+def _gloss(
+    scene: Scene, light: Light, glass: np.ndarray, triangle: np.ndarray, normal: np.ndarray, rays: np.ndarray
+) -> np.ndarray:
     """(n, 3) what panes and bodywork mirror of the sky, more at a slant."""
     shiny = glass | (scene.soup.material[triangle] == CAR)
     out = np.zeros((len(triangle), 3), np.float32)

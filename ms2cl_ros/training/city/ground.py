@@ -16,25 +16,45 @@ STEP = 2.0
 MARGIN = 150.0
 
 
-def ribbon(plan: Plan, s: tuple[float, float], d: tuple[float, float], z: tuple[float, float], texture: int, metres: float = 3.0,
-           tint: float = 1.0) -> Soup:
+def ribbon(
+    plan: Plan,
+    s: tuple[float, float],
+    d: tuple[float, float],
+    z: tuple[float, float],
+    texture: int,
+    metres: float = 3.0,
+    tint: float = 1.0,
+) -> Soup:
     """A band along the route between two `s` and two `d`, at heights `z` of its two edges."""
     n = max(1, round((s[1] - s[0]) / STEP))
     along = np.linspace(*s, n + 1)
     near, far = (np.stack([*plan.route.at(along, k)[:2], np.full(n + 1, h)], 1) for k, h in zip(d, z, strict=True))
     corners = np.stack([near[:-1], near[1:], far[1:], far[:-1]], 1)
     across = abs(d[1] - d[0]) + abs(z[1] - z[0])
-    uv = np.stack([np.stack([along[:-1], 0 * along[1:]], 1), np.stack([along[1:], 0 * along[1:]], 1),
-                   np.stack([along[1:], 0 * along[1:] + across], 1), np.stack([along[:-1], 0 * along[1:] + across], 1)], 1) / metres
+    uv = (
+        np.stack(
+            [
+                np.stack([along[:-1], 0 * along[1:]], 1),
+                np.stack([along[1:], 0 * along[1:]], 1),
+                np.stack([along[1:], 0 * along[1:] + across], 1),
+                np.stack([along[:-1], 0 * along[1:] + across], 1),
+            ],
+            1,
+        )
+        / metres
+    )
     return quads(corners, uv, texture, np.full(3, tint), GROUND)
 
 
 def road(rng: np.random.Generator, plan: Plan, skins: Skins) -> Soup:
-    """The carriageway, tile by tile: dashes and edge lines, patches, manholes, zebra crossings where the plan has them."""
+    """The carriageway, tile by tile: dashes and edge lines, patches, manholes, crossings where the plan has them."""
     width, lines = 2 * plan.half_width, bool(rng.random() < 0.85)
     n = round(plan.route.length / TILE)
     ends = np.linspace(0, plan.route.length, n + 1)
-    plain = [skins.book.add(asphalt(rng, width, TILE, lines, extra)) for extra in ("", "", "patch", "patch", "manhole", "crossing")]
+    plain = [
+        skins.book.add(asphalt(rng, width, TILE, lines, extra))
+        for extra in ("", "", "patch", "patch", "manhole", "crossing")
+    ]
     pick = rng.choice(5, n, p=[0.3, 0.3, 0.14, 0.12, 0.14])
     for s in plan.crossings:
         pick[np.searchsorted(ends, s % plan.route.length) - 1] = 5
@@ -42,8 +62,15 @@ def road(rng: np.random.Generator, plan: Plan, skins: Skins) -> Soup:
     for a, b, k in zip(ends[:-1], ends[1:], pick, strict=True):
         tile = ribbon(plan, (a, b), (-plan.half_width, plan.half_width), (0, 0), plain[k])
         u = (tile.uv[..., :1] * 3.0 - a) / (b - a)
-        tiles.append(Soup(tile.corners, np.concatenate([u.clip(0, 0.9995), (tile.uv[..., 1:] * 3.0 / width).clip(0, 0.9995)], 2),
-                          tile.texture, tile.tint, tile.material))
+        tiles.append(
+            Soup(
+                tile.corners,
+                np.concatenate([u.clip(0, 0.9995), (tile.uv[..., 1:] * 3.0 / width).clip(0, 0.9995)], 2),
+                tile.texture,
+                tile.tint,
+                tile.material,
+            )
+        )
     return merge(tiles)
 
 
@@ -51,13 +78,19 @@ def pavement(rng: np.random.Generator, plan: Plan, skins: Skins, x: Stretch) -> 
     """Parking bays, kerb, verge, pavement and the front gardens' ground of one stretch."""
     paving, lawn, s = int(rng.choice(skins.paving)), int(rng.choice(skins.grass)), (x.s0, x.s1)
     tint, kerb = rng.uniform(0.75, 1.15), x.kerb
-    parts = [ribbon(plan, s, (x.side * kerb, x.side * kerb), (0, KERB), skins.white, 1.0, 0.35),
-             ribbon(plan, s, (x.side * kerb, x.side * (kerb + 0.15)), (KERB, KERB), skins.white, 1.0, 0.38)]
+    parts = [
+        ribbon(plan, s, (x.side * kerb, x.side * kerb), (0, KERB), skins.white, 1.0, 0.35),
+        ribbon(plan, s, (x.side * kerb, x.side * (kerb + 0.15)), (KERB, KERB), skins.white, 1.0, 0.38),
+    ]
     if x.parking:
         parts.append(ribbon(plan, s, (x.side * plan.half_width, x.side * kerb), (0, 0), paving, 2.0, 0.55))
     if x.verge:
-        parts.append(ribbon(plan, s, (x.side * (kerb + 0.15), x.side * (kerb + x.verge)), (KERB, KERB + 0.03), lawn, 6.0))
-    parts.append(ribbon(plan, s, (x.side * (kerb + max(0.15, x.verge)), x.side * x.edge), (KERB, KERB), paving, 2.4, tint))
+        parts.append(
+            ribbon(plan, s, (x.side * (kerb + 0.15), x.side * (kerb + x.verge)), (KERB, KERB + 0.03), lawn, 6.0)
+        )
+    parts.append(
+        ribbon(plan, s, (x.side * (kerb + max(0.15, x.verge)), x.side * x.edge), (KERB, KERB), paving, 2.4, tint)
+    )
     yard, size = (paving, 3.0) if x.kind in ("terrace", "works") else (lawn, 6.0)
     parts.append(ribbon(plan, s, (x.side * x.edge, x.side * (x.edge + FRONT)), (KERB, KERB), yard, size, tint * 0.95))
     return merge(parts)
@@ -83,7 +116,9 @@ def land(rng: np.random.Generator, plan: Plan, skins: Skins, cell: float = 4.0) 
     edge = max(k.edge for k in plan.stretches) + FRONT
     grid = np.stack([x, y, np.where(distance < edge, KERB - 0.12, KERB - 0.02)], -1)
     corners = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], 2).reshape(-1, 4, 3)
-    return quads(corners, corners[..., :2] / 6.0, int(rng.choice(skins.grass)), np.full(3, rng.uniform(0.75, 1.05)), GROUND)
+    return quads(
+        corners, corners[..., :2] / 6.0, int(rng.choice(skins.grass)), np.full(3, rng.uniform(0.75, 1.05)), GROUND
+    )
 
 
 def horizon(rng: np.random.Generator, plan: Plan, skins: Skins) -> Soup:

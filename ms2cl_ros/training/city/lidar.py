@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ms2cl_ros.core.errors import ConfigError
-from ms2cl_ros.training.city.scene import Hits, Scene, directions
+from ms2cl_ros.training.city.scene import Hits, Scene, directions, rotate
 from ms2cl_ros.training.city.soup import CAR, LEAF, SIGN
 
 # Received power below which nothing is reported: reflectivity x cosine / range^2. A road comes back up to about 70 m.
 THRESHOLD = 1.2e-6
-GLASS_LOST = 0.75
+GLASS_LOST = 0.6
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ def _even(top: float, bottom: float, beams: int) -> tuple[float, ...]:
     return tuple(np.linspace(top, bottom, beams).tolist())
 
 
-_ELEVATIONS = {64: _even(2.0, -8.33, 32) + _even(-8.83, -24.33, 32), 32: _even(10.67, -30.67, 32), 16: _even(15.0, -15.0, 16)}
+_ELEVATIONS = {
+    64: _even(2.0, -8.33, 32) + _even(-8.83, -24.33, 32),
+    32: _even(10.67, -30.67, 32),
+    16: _even(15.0, -15.0, 16),
+}
 
 
 def lidar_spec(beams: int = 64, azimuth_step_deg: float = 0.1728) -> LidarSpec:
@@ -56,9 +60,9 @@ def sweep(scene: Scene, spec: LidarSpec, T_map_base: np.ndarray, rng: np.random.
     azimuth = np.pi - (np.arange(columns) + rng.random()) * 2 * np.pi / columns
     rays = directions(azimuth[None], np.deg2rad(spec.elevations_deg)[:, None]).reshape(-1, 3)
     T = T_map_base @ spec.T_base_lidar()
-    hits = scene.cast(np.broadcast_to(T[:3, 3], rays.shape), rays @ T[:3, :3].T)
+    hits = scene.cast(np.broadcast_to(T[:3, 3], rays.shape), rotate(T, rays))
     met = np.flatnonzero((hits.distance > spec.min_range) & (hits.distance < spec.max_range))
-    reflected = _reflected(scene, hits, met, rays[met] @ T[:3, :3].T)
+    reflected = _reflected(scene, hits, met, rotate(T, rays[met]))
     seen = _seen(scene, spec, hits, met, reflected, rng)
     kept, reflected = met[seen], reflected[seen]
     distance = hits.distance[kept] + rng.normal(0, spec.range_noise, len(kept))
@@ -67,7 +71,7 @@ def sweep(scene: Scene, spec: LidarSpec, T_map_base: np.ndarray, rng: np.random.
 
 
 def _reflected(scene: Scene, hits: Hits, met: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """(n,) share of the beam that each surface sends back: its near-infrared brightness times the cosine of incidence."""
+    """(n,) share of the beam that each surface sends back: its brightness times the cosine of incidence."""
     triangle = hits.triangle[met]
     material = scene.soup.material[triangle]
     cosine = np.abs((scene.normal[triangle] * rays).sum(1))
@@ -79,8 +83,10 @@ def _reflected(scene: Scene, hits: Hits, met: np.ndarray, rays: np.ndarray) -> n
     return reflectivity * np.where(material == SIGN, 1.0, cosine)
 
 
-def _seen(scene: Scene, spec: LidarSpec, hits: Hits, met: np.ndarray, reflected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) bool: weak returns, most of those from glass, some from dark and shiny bodywork, and a few at random are lost."""
+def _seen(
+    scene: Scene, spec: LidarSpec, hits: Hits, met: np.ndarray, reflected: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(n,) bool: weak returns, most from glass, some from dark bodywork and a few at random are lost."""
     n = len(met)
     power = reflected / hits.distance[met] ** 2 * np.exp(rng.normal(0, 0.4, n))
     lost = (power < THRESHOLD) | (rng.random(n) < spec.lost)

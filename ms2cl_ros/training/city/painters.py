@@ -7,6 +7,7 @@ Facades are painted at TEXELS_PER_METRE; the others say what they cover.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import cv2
@@ -16,13 +17,28 @@ from ms2cl_ros.training.city.textures import GLASS, HOLE, SOLID
 
 TEXELS_PER_METRE = 16
 STOREY = 3.0
-PLASTER = np.array([[236, 230, 214], [222, 205, 168], [214, 186, 126], [232, 214, 196], [190, 188, 182], [205, 160, 128],
-                    [168, 96, 74], [150, 82, 62], [196, 206, 204], [182, 196, 172], [240, 238, 232], [120, 116, 112]], float)
+PLASTER = np.array(
+    [
+        [236, 230, 214],
+        [222, 205, 168],
+        [214, 186, 126],
+        [232, 214, 196],
+        [190, 188, 182],
+        [205, 160, 128],
+        [168, 96, 74],
+        [150, 82, 62],
+        [196, 206, 204],
+        [182, 196, 172],
+        [240, 238, 232],
+        [120, 116, 112],
+    ],
+    float,
+)
 
 
 @dataclass(frozen=True)
 class Facade:
-    """A painted front. `columns`: (n,) centres of its window axes, metres from its left edge; `window`: width, metres."""
+    """A painted front. `columns`: (n,) centres of its window axes, metres from the left; `window`: width, metres."""
 
     image: np.ndarray
     columns: np.ndarray
@@ -42,7 +58,11 @@ def plaster(rng: np.random.Generator, height: int, width: int, colour: np.ndarra
     wall = np.empty((height, width, 3), np.float32)
     wall[:] = colour
     if colour[0] - colour[2] > 75 and rng.random() < 0.7:
-        wall *= rng.uniform(0.86, 1.12, ((height + 3) // 4, (width + 6) // 7)).repeat(4, 0).repeat(7, 1)[:height, :width, None]
+        wall *= (
+            rng.uniform(0.86, 1.12, ((height + 3) // 4, (width + 6) // 7))
+            .repeat(4, 0)
+            .repeat(7, 1)[:height, :width, None]
+        )
         wall[::4] *= 0.86
     return wall
 
@@ -57,12 +77,15 @@ def facade(rng: np.random.Generator, width: float, height: float, colour: np.nda
     window, tall = rng.uniform(0.9, 1.7), rng.uniform(1.2, 1.75)
     n = max(1, int(width / (window + rng.uniform(0.8, 2.0))))
     columns = (np.arange(n) + 0.5) * width / n
-    style = {"frame": rng.uniform(150, 250), "shutter": rng.uniform(0.35, 0.8) if rng.random() < 0.35 else 0.0,
-             "sill": rng.random() < 0.6}
+    style = {
+        "frame": rng.uniform(150, 250),
+        "shutter": rng.uniform(0.35, 0.8) if rng.random() < 0.35 else 0.0,
+        "sill": rng.random() < 0.6,
+    }
     if rng.random() < 0.5:
-        wall[-int(rng.uniform(0.4, 0.9) * px):] *= 0.6
+        wall[-int(rng.uniform(0.4, 0.9) * px) :] *= 0.6
     if rng.random() < 0.4:
-        wall[:int(0.35 * px)] *= rng.uniform(0.6, 1.25)
+        wall[: int(0.35 * px)] *= rng.uniform(0.6, 1.25)
     door = int(rng.integers(n))
     for storey in range(storeys):
         base = h - int((storey * height / storeys + 0.95) * px)
@@ -77,57 +100,66 @@ def facade(rng: np.random.Generator, width: float, height: float, colour: np.nda
     return Facade(np.dstack([finish(wall, rng), alpha]), columns, window, storeys)
 
 
-def _opening(wall: np.ndarray, alpha: np.ndarray, foot: tuple[float, float], size: tuple[float, float],
-             rng: np.random.Generator, style: dict, door: bool = False) -> None:
+def _opening(
+    wall: np.ndarray,
+    alpha: np.ndarray,
+    foot: tuple[float, float],
+    size: tuple[float, float],
+    rng: np.random.Generator,
+    style: dict,
+    door: bool = False,
+) -> None:
     """Paints one window or door whose lower edge is centred on `foot` (texels)."""
     x0, x1 = int(max(0, foot[0] - size[0] / 2)), int(foot[0] + size[0] / 2)
     y0, y1 = int(max(0, foot[1] - size[1])), int(foot[1])
     if style["shutter"]:
         half = int(size[0] / 2)
-        wall[y0:y1, max(0, x0 - half):x1 + half] *= style["shutter"]
+        wall[y0:y1, max(0, x0 - half) : x1 + half] *= style["shutter"]
     wall[y0:y1, x0:x1] = style["frame"]
     if door:
-        wall[y0 + 2:y1, x0 + 2:x1 - 2] = rng.uniform(25, 130, 3)
+        wall[y0 + 2 : y1, x0 + 2 : x1 - 2] = rng.uniform(25, 130, 3)
         return
     dark = rng.uniform(18, 95)
-    wall[y0 + 2:y1 - 2, x0 + 2:x1 - 2] = np.array([0.9, 1.0, 1.12]) * dark
+    wall[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = np.array([0.9, 1.0, 1.12]) * dark
     if rng.random() < 0.35:
-        wall[y0 + 2:y0 + int((y1 - y0) * rng.uniform(0.2, 0.9)), x0 + 2:x1 - 2] = rng.uniform(120, 220)
+        wall[y0 + 2 : y0 + int((y1 - y0) * rng.uniform(0.2, 0.9)), x0 + 2 : x1 - 2] = rng.uniform(120, 220)
     else:
-        alpha[y0 + 2:y1 - 2, x0 + 2:x1 - 2] = GLASS
+        alpha[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = GLASS
     middle = (x0 + x1) // 2
-    wall[y0:y1, middle:middle + 2] = style["frame"]
-    alpha[y0:y1, middle:middle + 2] = SOLID
+    wall[y0:y1, middle : middle + 2] = style["frame"]
+    alpha[y0:y1, middle : middle + 2] = SOLID
     if style["sill"]:
-        wall[y1:y1 + 3, max(0, x0 - 3):x1 + 3] *= 0.65
+        wall[y1 : y1 + 3, max(0, x0 - 3) : x1 + 3] *= 0.65
 
 
 def _shop(wall: np.ndarray, alpha: np.ndarray, rng: np.random.Generator, top: int) -> None:
     """Shop windows along the ground floor below a coloured board."""
     h, w = alpha.shape
-    wall[h - top:] = wall[h - top:] * 0.3 + 25
-    wall[h - top:h - top + int(0.55 * TEXELS_PER_METRE)] = rng.uniform(30, 230, 3)
+    wall[h - top :] = wall[h - top :] * 0.3 + 25
+    wall[h - top : h - top + int(0.55 * TEXELS_PER_METRE)] = rng.uniform(30, 230, 3)
     edges = np.linspace(4, w - 4, max(2, w // 55) + 1).astype(int)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
-        wall[h - top + 12:h - 7, a + 2:b - 2] = np.array([0.9, 1.0, 1.1]) * rng.uniform(25, 90)
-        alpha[h - top + 12:h - 7, a + 2:b - 2] = GLASS
+    for a, b in itertools.pairwise(edges):
+        wall[h - top + 12 : h - 7, a + 2 : b - 2] = np.array([0.9, 1.0, 1.1]) * rng.uniform(25, 90)
+        alpha[h - top + 12 : h - 7, a + 2 : b - 2] = GLASS
 
 
 def corrugated(rng: np.random.Generator) -> np.ndarray:
     """The wall of a hall, 12 x 6 m: ribbed sheet, a band, gates."""
     wall = np.empty((96, 192, 3), np.float32)
     wall[:] = rng.uniform(70, 225) * rng.uniform(0.85, 1.1, 3)
-    wall[:, ::int(rng.integers(4, 9))] *= 0.8
+    wall[:, :: int(rng.integers(4, 9))] *= 0.8
     if rng.random() < 0.6:
-        wall[:int(rng.integers(10, 30))] = rng.uniform(30, 220, 3)
+        wall[: int(rng.integers(10, 30))] = rng.uniform(30, 220, 3)
     for x in range(12, 170, int(rng.integers(50, 90))):
-        wall[50:, x:x + 34] *= rng.uniform(0.45, 1.2)
+        wall[50:, x : x + 34] *= rng.uniform(0.45, 1.2)
     if rng.random() < 0.5:
         wall[22:36, 8:184] = 60
     return finish(wall, rng)
 
 
-def courses(rng: np.random.Generator, size: int, colour: np.ndarray, spread: float = 0.2, aspect: float = 2.0) -> np.ndarray:
+def courses(
+    rng: np.random.Generator, size: int, colour: np.ndarray, spread: float = 0.2, aspect: float = 2.0
+) -> np.ndarray:
     """96 x 96 texels of bricks, stones or tiles in courses of `size` texels; tileable."""
     n = 96
     image = np.empty((n, n, 3), np.float32)
@@ -135,8 +167,8 @@ def courses(rng: np.random.Generator, size: int, colour: np.ndarray, spread: flo
     for y in range(0, n, size):
         x = np.arange(n) + (y // size % 2) * int(size * aspect / 2)
         shade = rng.uniform(1 - spread, 1 + spread, n)[(x // int(size * aspect)) % max(1, n // int(size * aspect))]
-        image[y:y + size] *= shade[None, :, None]
-        image[y:y + size, (x % int(size * aspect)) == 0] *= 0.8
+        image[y : y + size] *= shade[None, :, None]
+        image[y : y + size, (x % int(size * aspect)) == 0] *= 0.8
     image[::size] *= 0.75
     return finish(image, rng, 4, 0.0)
 
@@ -149,7 +181,7 @@ def asphalt(rng: np.random.Generator, width: float, length: float, lines: bool, 
     road = np.full((h, w, 3), 92.0, np.float32) * rng.uniform(0.92, 1.08)
     road += cv2.resize(rng.normal(0, 7, (6, 14)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
     for lane in (0.27, 0.73):
-        road[int((lane - 0.06) * h):int((lane + 0.06) * h)] *= 0.93
+        road[int((lane - 0.06) * h) : int((lane + 0.06) * h)] *= 0.93
     if extra == "patch":
         a, b = sorted(rng.integers(0, w, 2))
         c, d = sorted(rng.integers(0, h, 2))
@@ -158,11 +190,11 @@ def asphalt(rng: np.random.Generator, width: float, length: float, lines: bool, 
         cv2.circle(road, (int(rng.integers(20, w - 20)), int(h * rng.uniform(0.2, 0.8))), 7, (52, 50, 48), -1)
     if extra == "crossing":
         for y in range(10, h - 10, 20):
-            road[y:y + 10, w // 2 - 35:w // 2 + 35] = 205
+            road[y : y + 10, w // 2 - 35 : w // 2 + 35] = 205
     if lines:
-        road[h // 2 - 1:h // 2 + 2, :w // 2] = 210
+        road[h // 2 - 1 : h // 2 + 2, : w // 2] = 210
         road[6:9] = road[-9:-6] = 190
-    return finish(road, rng, 9, 0.02)
+    return finish(road, rng, 6, 0.02)
 
 
 def grass(rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +202,9 @@ def grass(rng: np.random.Generator) -> np.ndarray:
     tuft = cv2.GaussianBlur(rng.normal(0, 1, (128, 128)).astype(np.float32), (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
     large = cv2.resize(rng.normal(0, 1, (6, 6)).astype(np.float32), (128, 128), interpolation=cv2.INTER_CUBIC)
     light = (1 + 0.35 * tuft + 0.1 * large)[..., None]
-    return np.clip(np.array([82, 96, 52]) * rng.uniform(0.8, 1.15, 3) * light, 0, 255).astype(np.uint8)
+    return np.clip(np.array([84, 96, 52]) * rng.uniform(0.93, 1.07, 3) * rng.uniform(0.8, 1.15) * light, 0, 255).astype(
+        np.uint8
+    )
 
 
 def leaves(rng: np.random.Generator, autumn: bool = False) -> np.ndarray:
@@ -181,19 +215,30 @@ def leaves(rng: np.random.Generator, autumn: bool = False) -> np.ndarray:
     if autumn:
         hue, saturation, value = rng.integers(13, 25), 150, rng.uniform(70, 125)
     for _ in range(int(rng.integers(90, 170))):
-        hsv = [int(hue + rng.integers(-4, 5)), int(np.clip(saturation + rng.integers(-30, 30), 0, 255)),
-               int(np.clip(value * rng.uniform(0.45, 1.7), 5, 255))]
+        hsv = [
+            int(hue + rng.integers(-4, 5)),
+            int(np.clip(saturation + rng.integers(-30, 30), 0, 255)),
+            int(np.clip(value * rng.uniform(0.45, 1.7), 5, 255)),
+        ]
         rgb = cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0]
         r, a = rng.uniform(0, 30), rng.uniform(0, 2 * np.pi)
-        cv2.ellipse(card, (int(32 + r * np.cos(a)), int(32 + r * np.sin(a))), (int(rng.integers(3, 6)), int(rng.integers(2, 4))),
-                    float(rng.uniform(0, 180)), 0, 360, [*map(int, rgb), SOLID], -1)
+        cv2.ellipse(
+            card,
+            (int(32 + r * np.cos(a)), int(32 + r * np.sin(a))),
+            (int(rng.integers(3, 6)), int(rng.integers(2, 4))),
+            float(rng.uniform(0, 180)),
+            0,
+            360,
+            [*map(int, rgb), SOLID],
+            -1,
+        )
     return card
 
 
 def bark(rng: np.random.Generator) -> np.ndarray:
     """A trunk's skin."""
     skin = np.empty((32, 32, 3), np.float32)
-    skin[:] = rng.uniform([70, 60, 48], [120, 108, 92])
+    skin[:] = np.array([96, 84, 70]) * rng.uniform(0.7, 1.3)
     return finish(skin * rng.uniform(0.6, 1.3, (1, 32, 1)) * rng.uniform(0.85, 1.15, (32, 1, 1)), rng)
 
 
@@ -203,10 +248,10 @@ def planks(rng: np.random.Generator) -> np.ndarray:
     fence = np.zeros((48, 120, 4), np.uint8)
     colour = rng.uniform(0.5, 1.2) * np.array([112, 88, 64])
     for x in range(0, 120, board):
-        fence[:, x:x + board - gap, :3] = np.clip(colour * rng.uniform(0.8, 1.2), 0, 255)
-        fence[:, x:x + board - gap, 3] = SOLID
+        fence[:, x : x + board - gap, :3] = np.clip(colour * rng.uniform(0.8, 1.2), 0, 255)
+        fence[:, x : x + board - gap, 3] = SOLID
     for y in (7, 36):
-        fence[y:y + 5] = [*np.clip(colour * 0.8, 0, 255), SOLID]
+        fence[y : y + 5] = [*np.clip(colour * 0.8, 0, 255), SOLID]
     return fence
 
 
@@ -237,10 +282,15 @@ def windscreen() -> np.ndarray:
 def sign(rng: np.random.Generator) -> np.ndarray:
     """A traffic sign's face, cut out round, as a triangle or square."""
     face = np.zeros((32, 32, 4), np.uint8)
-    rim, fill = [((190, 30, 30), (235, 235, 235)), ((30, 60, 160), (30, 60, 160)), ((235, 235, 235), (230, 190, 30))][int(rng.integers(3))]
+    rim, fill = [((190, 30, 30), (235, 235, 235)), ((30, 60, 160), (30, 60, 160)), ((235, 235, 235), (230, 190, 30))][
+        int(rng.integers(3))
+    ]
     shape = int(rng.integers(3))
-    outline = [np.array([[16 + 15 * np.cos(a), 16 + 15 * np.sin(a)] for a in np.linspace(0, 2 * np.pi, 24)]),
-               np.array([[1, 30], [31, 30], [16, 2]]), np.array([[1, 1], [31, 1], [31, 31], [1, 31]])][shape]
+    outline = [
+        np.array([[16 + 15 * np.cos(a), 16 + 15 * np.sin(a)] for a in np.linspace(0, 2 * np.pi, 24)]),
+        np.array([[1, 30], [31, 30], [16, 2]]),
+        np.array([[1, 1], [31, 1], [31, 31], [1, 31]]),
+    ][shape]
     centre = outline.mean(0)
     cv2.fillPoly(face, [outline.astype(np.int32)], (*rim, SOLID))
     cv2.fillPoly(face, [(centre + 0.68 * (outline - centre)).astype(np.int32)], (*fill, SOLID))
@@ -253,6 +303,6 @@ def poster(rng: np.random.Generator) -> np.ndarray:
     """What sticks on hoardings and columns: blocks of loud colours."""
     sheet = np.full((48, 96, 3), 220, np.float32)
     for x in range(0, 96, 24):
-        sheet[3:45, x + 2:x + 22] = rng.uniform(20, 240, 3)
-        sheet[int(rng.integers(6, 22)):int(rng.integers(24, 42)), x + 5:x + 19] = rng.uniform(20, 240, 3)
+        sheet[3:45, x + 2 : x + 22] = rng.uniform(20, 240, 3)
+        sheet[int(rng.integers(6, 22)) : int(rng.integers(24, 42)), x + 5 : x + 19] = rng.uniform(20, 240, 3)
     return finish(sheet, rng)

@@ -19,7 +19,8 @@ FRONT = 4.0
 
 @dataclass(frozen=True)
 class Stretch:
-    """One side of the road from `s0` to `s1` metres. `parking`, `verge`, `walk`: widths in metres, from the road outwards."""
+    """One side of the road from `s0` to `s1` metres. `parking`, `verge`, `walk`: widths in metres, from the
+    road outwards."""
 
     side: int
     s0: float

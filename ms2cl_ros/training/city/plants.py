@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trees, bushes and hedges: leaf cards strewn over ellipsoids and boxes, around a dark core that light and beams seldom pass."""
+"""Trees, bushes and hedges: leaf cards strewn over ellipsoids and boxes, around a dark core that beams seldom pass."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def cards(rng: np.random.Generator, centres: np.ndarray, half: float, textures: 
 def _core(centre: np.ndarray, extent: np.ndarray, texture: int, rng: np.random.Generator) -> Soup:
     """A dark, lumpy ball inside a crown."""
     import trimesh
+
     ball = trimesh.creation.icosphere(subdivisions=1).triangles
     uv = 0.4 + 0.2 * rng.random((len(ball), 3, 2))
     return triangles(ball * extent + centre, uv, texture, (0.3, 0.3, 0.3), LEAF)
@@ -38,7 +39,7 @@ def broadleaf(rng: np.random.Generator, height: float, leaf: list[int], bark: in
     """A tree of `height` metres whose crown begins at `clear` metres (default: a sixth to two fifths of the height)."""
     low = rng.uniform(0.16, 0.4) * height if clear is None else clear
     spread, half = rng.uniform(0.24, 0.4) * height, (height - low) / 2
-    trunk = cylinder(rng.uniform(0.014, 0.026) * height + 0.04, 0.06, low + half, bark, material=PLAIN)
+    trunk = cylinder(rng.uniform(0.008, 0.016) * height + 0.04, 0.06, low + half, bark, material=PLAIN)
     parts, blobs = [trunk], int(rng.integers(2, 6))
     chosen = list(rng.choice(leaf, 2))
     for _ in range(blobs):
@@ -61,8 +62,13 @@ def conifer(rng: np.random.Generator, height: float, leaf: list[int], bark: int)
     centres = np.stack([reach * np.cos(angle), reach * np.sin(angle), height * (1 - 0.9 * down)], 1)
     chosen = list(rng.choice(leaf, 2))
     inside = cylinder(radius * 0.55, 0.05, height * 0.86, chosen[0], (0.25, 0.25, 0.25), LEAF, z=height * 0.08)
-    return merge([cylinder(0.2, 0.1, height * 0.3, bark), inside,
-                  cards(rng, centres, rng.uniform(0.4, 0.8), chosen, np.full(n, rng.uniform(0.45, 0.75)))])
+    return merge(
+        [
+            cylinder(0.2, 0.1, height * 0.3, bark),
+            inside,
+            cards(rng, centres, rng.uniform(0.4, 0.8), chosen, np.full(n, rng.uniform(0.45, 0.75))),
+        ]
+    )
 
 
 def bush(rng: np.random.Generator, width: float, height: float, leaf: list[int]) -> Soup:
@@ -72,19 +78,24 @@ def bush(rng: np.random.Generator, width: float, height: float, leaf: list[int])
     p = _unit(rng.normal(size=(60, 3))) * rng.uniform(0.65, 1.0, (60, 1))
     chosen = list(rng.choice(leaf, 2))
     half = 0.22 * max(width, height)
-    return merge([cards(rng, p * extent * 0.9 + centre, half, chosen, 0.6 + 0.4 * p[:, 2]), _core(centre, extent * 0.7, chosen[0], rng)])
+    return merge(
+        [
+            cards(rng, p * extent * 0.9 + centre, half, chosen, 0.6 + 0.4 * p[:, 2]),
+            _core(centre, extent * 0.7, chosen[0], rng),
+        ]
+    )
 
 
 def hedge(rng: np.random.Generator, length: float, depth: float, height: float, leaf: list[int]) -> Soup:
     """A clipped hedge along x, centred on the origin."""
-    n = int(26 * length * (height + depth) / 3)
     half = np.array([length, depth, height]) / 2
-    p = rng.uniform(-1, 1, (n, 3))
-    axis = rng.integers(1, 3, n)
-    p[np.arange(n), axis] = np.sign(p[np.arange(n), axis]) * rng.uniform(0.8, 1.0, n)
-    p[:, 2] = np.abs(p[:, 2]) * 2 - 1 if height < 1.0 else p[:, 2]
-    core = half - [0.0, 0.12, 0.12]
-    body = loft(rectangle(-core[0], core[0], -core[1], core[1], 0), rectangle(-core[0], core[0], -core[1], core[1], 2 * core[2]),
-                leaf[0], (0.35, 0.35, 0.35), LEAF, 40.0, leaf[0], (0.4, 0.4, 0.4))
-    body = Soup(body.corners, body.uv * 0.2 + 0.45, body.texture, body.tint, body.material)
-    return merge([body, cards(rng, p * half + [0, 0, half[2]], 0.26, leaf[:2], 0.65 + 0.35 * p[:, 2])])
+    faces = np.array([0.1 * depth * height, length * height, length * depth / 2])
+    n = int(28 * faces.sum())
+    p, axis = rng.uniform(-1, 1, (n, 3)), rng.choice(3, n, p=faces / faces.sum())
+    side = np.where(axis == 2, 1.0, rng.choice([-1.0, 1.0], n))
+    p[np.arange(n), axis] = side * rng.uniform(0.82, 1.0, n)
+    low, high = (rectangle(-half[0], half[0], -half[1] + 0.14, half[1] - 0.14, z) for z in (0.0, height - 0.14))
+    body = loft(low, high, leaf[0], (0.3, 0.3, 0.3), LEAF, 1.0, leaf[0], (0.35, 0.35, 0.35))
+    folded = 0.36 + 0.28 * np.abs(body.uv % 2 - 1)
+    body = Soup(body.corners, folded.astype(np.float32), body.texture, body.tint, body.material)
+    return merge([body, cards(rng, p * half + [0, 0, half[2]], 0.24, leaf[:2], 0.6 + 0.3 * p[:, 2])])

@@ -23,7 +23,8 @@ SHORTEST, LONGEST = 240.0, 2000.0
 
 @dataclass(frozen=True)
 class Route:
-    """A closed centreline. `xy`: (n, 2) metres, `heading`: (n,) radians, unwrapped, `s`: (n,) metres; the last closes the loop."""
+    """A closed centreline; its last point is its first. `xy`: (n, 2) and `s`: (n,) metres; `heading`: (n,) radians,
+    unwrapped."""
 
     xy: np.ndarray
     heading: np.ndarray

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rays against triangles: the one tracer that camera and LiDAR share (Embree), with holes and glass from the textures."""
+"""Rays against triangles: the tracer that camera and LiDAR share (Embree), with holes and glass from the textures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Scene:
             from embreex.mesh_construction import TriangleMesh
             from embreex.rtcore_scene import EmbreeScene
         except ImportError as e:
-            raise DataError(f"tracing the street needs embreex ({e}); install it with: pip install 'ms2cl_ros[city]'") from e
+            raise DataError(
+                f"tracing the street needs embreex ({e}); install it with: pip install 'ms2cl_ros[city]'"
+            ) from e
         self.soup, self.textures = soup, textures
         self._embree = EmbreeScene()
         TriangleMesh(self._embree, np.ascontiguousarray(soup.corners))
@@ -50,7 +52,9 @@ class Scene:
         double = np.linalg.norm(normal, axis=1)
         self.normal = normal / np.maximum(double, 1e-9)[:, None]
         p, q = soup.uv[:, 1] - soup.uv[:, 0], soup.uv[:, 2] - soup.uv[:, 0]
-        texels = np.abs(p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) * (textures.width[:, 0] * textures.height[:, 0])[soup.texture]
+        texels = (
+            np.abs(p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) * (textures.width[:, 0] * textures.height[:, 0])[soup.texture]
+        )
         self.texels_per_metre = np.sqrt(texels / np.maximum(double, 1e-9)).astype(np.float32)
 
     def cast(self, origins: np.ndarray, directions: np.ndarray, recasts: int = RECASTS) -> Hits:
@@ -63,7 +67,9 @@ class Scene:
         active, travelled = np.arange(n), np.zeros(n, np.float32)
         start, directions = np.array(origins, np.float32), np.ascontiguousarray(directions, np.float32)
         for test in range(recasts + 1):
-            found = self._embree.run(np.ascontiguousarray(start[active]), np.ascontiguousarray(directions[active]), output=1)
+            found = self._embree.run(
+                np.ascontiguousarray(start[active]), np.ascontiguousarray(directions[active]), output=1
+            )
             some = found["primID"] >= 0
             active, triangle = active[some], found["primID"][some].astype(np.int64)
             u, v, far = found["u"][some, None], found["v"][some, None], found["tfar"][some]
@@ -86,3 +92,9 @@ def directions(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """(..., 3) unit vectors, x forward, y left, z up, from angles in radians."""
     level = np.cos(elevation)
     return np.stack(np.broadcast_arrays(level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)), -1)
+
+
+def rotate(T_target_source: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(n, 3) vectors of the source frame in the target frame. One thread, so that no byte depends on
+    how many there are."""
+    return np.einsum("nj,ij->ni", vectors, T_target_source[:3, :3])

@@ -45,11 +45,19 @@ def paint_skins(rng: np.random.Generator) -> Skins:
     stones = [(150, 92, 70), (158, 150, 138), (190, 182, 168), (128, 122, 112), (176, 160, 130)]
     slabs = [(150, 146, 140), (136, 132, 130), (164, 152, 140)]
     return Skins(
-        book, leaf=several(8, painters.leaves) + several(2, painters.leaves, True), bark=several(4, painters.bark),
+        book,
+        leaf=several(8, painters.leaves) + several(2, painters.leaves, True),
+        bark=several(4, painters.bark),
         roof=[book.add(painters.courses(rng, 6, np.array(c), 0.14)) for c in tiles],
         stone=[book.add(painters.courses(rng, int(rng.choice([6, 8, 12])), np.array(c))) for c in stones],
         hall=several(5, painters.corrugated),
         paving=[book.add(painters.courses(rng, int(rng.choice([12, 16, 24])), np.array(c), 0.08, 1.0)) for c in slabs],
-        grass=several(3, painters.grass), planks=several(4, painters.planks), bars=several(3, painters.bars),
-        mesh=book.add(painters.bars(rng, 4)), signs=several(10, painters.sign), posters=several(4, painters.poster),
-        car_windows=book.add(painters.car_windows()), windscreen=book.add(painters.windscreen()))
+        grass=several(3, painters.grass),
+        planks=several(4, painters.planks),
+        bars=several(3, painters.bars),
+        mesh=book.add(painters.bars(rng, 4)),
+        signs=several(10, painters.sign),
+        posters=several(4, painters.poster),
+        car_windows=book.add(painters.car_windows()),
+        windscreen=book.add(painters.windscreen()),
+    )

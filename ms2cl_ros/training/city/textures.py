@@ -78,6 +78,9 @@ def _mip_maps(image: np.ndarray) -> list[np.ndarray]:
     chain = [image]
     while len(chain) < LEVELS:
         h, w = chain[-1].shape[:2]
-        chain.append(cv2.resize(chain[-1], (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA).reshape(
-            max(1, h // 2), max(1, w // 2), 4))
+        chain.append(
+            cv2.resize(chain[-1], (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA).reshape(
+                max(1, h // 2), max(1, w // 2), 4
+            )
+        )
     return chain

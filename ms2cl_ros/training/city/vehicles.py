@@ -28,16 +28,43 @@ def car(rng: np.random.Generator, skins: Skins, tint: np.ndarray) -> Soup:
     middle = _ring(-nose, nose, half, 0.55)
     upper = _ring(-nose + 0.08, nose - 0.16, half - 0.06, waist)
     upper[upper[:, 0] > 0.3 * length, 2] -= 0.14
-    body = [loft(lower, middle, skins.white, tint, CAR), loft(middle, upper, skins.white, tint, CAR, lid=skins.white, lid_tint=tint)]
-    cabin = np.array([[-tail * length, -half + 0.08, waist - 0.02], [0.2 * length, -half + 0.08, waist - 0.06],
-                      [0.2 * length, half - 0.08, waist - 0.06], [-tail * length, half - 0.08, waist - 0.02]])
-    roof = np.array([[-(tail - 0.07) * length, -half + 0.24, top - 0.02], [0.03 * length, -half + 0.24, top],
-                     [0.03 * length, half - 0.24, top], [-(tail - 0.07) * length, half - 0.24, top - 0.02]])
+    body = [
+        loft(lower, middle, skins.white, tint, CAR),
+        loft(middle, upper, skins.white, tint, CAR, lid=skins.white, lid_tint=tint),
+    ]
+    cabin = np.array(
+        [
+            [-tail * length, -half + 0.08, waist - 0.02],
+            [0.2 * length, -half + 0.08, waist - 0.06],
+            [0.2 * length, half - 0.08, waist - 0.06],
+            [-tail * length, half - 0.08, waist - 0.02],
+        ]
+    )
+    roof = np.array(
+        [
+            [-(tail - 0.07) * length, -half + 0.24, top - 0.02],
+            [0.03 * length, -half + 0.24, top],
+            [0.03 * length, half - 0.24, top],
+            [-(tail - 0.07) * length, half - 0.24, top - 0.02],
+        ]
+    )
     after = [1, 2, 3, 0]
-    glass = quads(np.stack([cabin, cabin[after], roof[after], roof], 1), _UNIT,
-                  np.array([skins.car_windows, skins.windscreen] * 2), tint, CAR)
-    return merge([*body, glass, quads(roof[None], _UNIT, skins.white, tint, CAR), _lights(skins, nose, half),
-                  *_wheels(skins, 0.31 * length, half, 0.31)])
+    glass = quads(
+        np.stack([cabin, cabin[after], roof[after], roof], 1),
+        _UNIT,
+        np.array([skins.car_windows, skins.windscreen] * 2),
+        tint,
+        CAR,
+    )
+    return merge(
+        [
+            *body,
+            glass,
+            quads(roof[None], _UNIT, skins.white, tint, CAR),
+            _lights(skins, nose, half),
+            *_wheels(skins, 0.31 * length, half, 0.31),
+        ]
+    )
 
 
 def van(rng: np.random.Generator, skins: Skins, tint: np.ndarray) -> Soup:
@@ -46,8 +73,20 @@ def van(rng: np.random.Generator, skins: Skins, tint: np.ndarray) -> Soup:
     n = length / 2
     profile = np.array([[-n, 0.35], [n, 0.35], [n, 0.95], [n - 0.55, 1.12], [n - 1.25, top - 0.08], [-n + 0.05, top]])
     tint = np.full(3, 0.75) if rng.random() < 0.5 else tint
-    screen = np.array([[[n - 0.6, -half + 0.1, 1.2], [n - 0.6, half - 0.1, 1.2], [n - 1.16, half - 0.16, top - 0.2], [n - 1.16, -half + 0.16, top - 0.2]]])
-    parts = [_prism(profile, half, skins.white, tint), quads(screen + [0.03, 0, 0.02], _UNIT, skins.windscreen, tint, CAR)]
+    screen = np.array(
+        [
+            [
+                [n - 0.6, -half + 0.1, 1.2],
+                [n - 0.6, half - 0.1, 1.2],
+                [n - 1.16, half - 0.16, top - 0.2],
+                [n - 1.16, -half + 0.16, top - 0.2],
+            ]
+        ]
+    )
+    parts = [
+        _prism(profile, half, skins.white, tint),
+        quads(screen + np.array([0.03, 0, 0.02]), _UNIT, skins.windscreen, tint, CAR),
+    ]
     for y in (-half - 0.01, half + 0.01):
         door = np.array([[[n - 1.9, y, 1.15], [n - 0.85, y, 1.15], [n - 1.3, y, top - 0.3], [n - 1.9, y, top - 0.3]]])
         parts.append(quads(door, _UNIT, skins.windscreen, tint, CAR))
@@ -57,7 +96,16 @@ def van(rng: np.random.Generator, skins: Skins, tint: np.ndarray) -> Soup:
 def _ring(x0: float, x1: float, half: float, z: float) -> np.ndarray:
     """(8, 3) plan of a body with cut corners."""
     c = 0.22
-    xy = [[x0, -half + c], [x0 + c, -half], [x1 - c, -half], [x1, -half + c], [x1, half - c], [x1 - c, half], [x0 + c, half], [x0, half - c]]
+    xy = [
+        [x0, -half + c],
+        [x0 + c, -half],
+        [x1 - c, -half],
+        [x1, -half + c],
+        [x1, half - c],
+        [x1 - c, half],
+        [x0 + c, half],
+        [x0, half - c],
+    ]
     return np.c_[np.array(xy), np.full(8, z)]
 
 
@@ -91,7 +139,7 @@ def _wheels(skins: Skins, axle: float, half: float, radius: float) -> list[Soup]
     out = []
     for x in (-axle, axle):
         for y in (-half, half):
-            rim = disc + [x, y + 0.02 * np.sign(y), radius]
+            rim = disc + np.array([x, y + 0.02 * np.sign(y), radius])
             out.append(loft(rim, disc * [1, 0, 1] + [x, y * 0.75, radius], skins.white, _DARK, CAR))
             fan = np.stack([np.repeat(rim[:1], 8, 0), rim[1:-1], rim[2:]], 1)
             out.append(triangles(fan, np.zeros((8, 3, 2)), skins.white, (0.05, 0.05, 0.055), CAR))
