@@ -190,6 +190,21 @@ def _transports() -> None:
 
 
 @app.command()
+def synthesize(output: Annotated[Path, typer.Option("-o", "--output", help="folder for KITTI raw drives")],
+               seed: Annotated[int, typer.Option(help="another seed, another street")] = 1,
+               length: Annotated[float, typer.Option(help="metres round the block")] = 400.0,
+               step: Annotated[float, typer.Option(help="metres between frames")] = 2.5,
+               scale: Annotated[float, typer.Option(help="of a 1242 x 375 image")] = 0.5,
+               beams: Annotated[int, typer.Option(help="64, 32 or 16")] = 64) -> None:
+    """Make a street that exists nowhere and drive it twice: LiDAR first, then the camera on another day."""
+    from ms2cl_ros.training.city.drive import synthesize as make
+    with _bar("driving") as progress:
+        out = make(output, seed=seed, length=length, step_m=step, image_scale=scale, beams=beams, progress=progress)
+    for drive in out.drives:
+        console.print(f"{drive.folder}: {drive.scans} scans, {drive.images} images, {drive.metres:.0f} m")
+
+
+@app.command()
 def demo(out: Annotated[Path, typer.Option(help="where the map, the figures and the picture go")] = Path("demo"),
          drive: Annotated[Path | None, typer.Option(help="a KITTI raw drive instead of the synthetic street")] = None,
          seed: Annotated[int, typer.Option(help="of the synthetic street")] = 1,

@@ -34,18 +34,25 @@ def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    if drive is None:
-        made, calibration_of = _synthetic(out, seed, console), out / "drive"
-    else:
-        made, calibration_of = _kitti(out, drive, console), drive
-    config = _config(out, made.query_bag, calibration_of)
+    made, folder = _synthetic(out, seed, console) if drive is None else (_kitti(out, drive, console), drive)
+    config = _config(out, folder)
     with _bar(console) as (say, progress):
         outcome = run(made, out, config, say, progress, rate)
     _report(out, made, config, outcome, console)
 
 
-def _synthetic(out: Path, seed: int, console: Console) -> Drive:
-    raise NotImplementedError
+def _synthetic(out: Path, seed: int, console: Console) -> tuple[Drive, Path]:
+    """A street that exists nowhere, driven twice: other cars, other light, a little to the side."""
+    from ms2cl_ros.training.city.drive import synthesize
+    with _bar(console) as (say, progress):
+        say("making a street and driving it twice")
+        made = synthesize(out / "drive", seed=seed, progress=progress)
+        folders = [d.folder for d in made.drives]
+        for folder, bag in zip(folders, ("map_bag", "query_bag")):
+            say(f"writing {bag}")
+            convert_kitti_raw(folder, out / bag, poses=folder / "poses_base.txt", progress=progress)
+    name = f"synthetic street, seed {seed}, {made.length:.0f} m driven twice in the same direction"
+    return Drive(name, out / "map_bag", out / "query_bag"), folders[0]
 
 
 def _kitti(out: Path, drive: Path, console: Console) -> Drive:
@@ -99,7 +106,7 @@ def _figures(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _config(out: Path, query_bag: Path, drive: Path) -> Config:
+def _config(out: Path, drive: Path) -> Config:
     """The defaults, with the drive's extrinsics as parameters, since TF messages are not on every machine."""
     T = read_raw(drive).calibration.T_base_camera
     config = Config()

@@ -130,13 +130,31 @@ def test_time_stamps_that_fit_neither_indices_nor_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("gone, said", [
-    ("image_02", "image_02/data.*synced.rectified"), ("velodyne_points/data", "velodyne_points.*synced"),
+    ("image_02/data", "image_02/data.*synced.rectified"), ("velodyne_points/data", "velodyne_points.*synced"),
     ("oxts/timestamps.txt", "oxts/timestamps.txt is not there.*synced"),
     ("../calib_cam_to_cam.txt", "calib_cam_to_cam.txt is not there.*calibration")])
 def test_what_is_missing_is_named_with_the_download_it_comes_from(tmp_path, gone, said):
     folder = raw_drive(tmp_path)
     (folder / gone).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=said):
+        read_raw(folder)
+
+
+@pytest.mark.parametrize("sensor", ["image_02", "velodyne_points"])
+def test_a_drive_of_one_sensor_is_read_and_the_other_named(tmp_path, sensor):
+    folder = raw_drive(tmp_path)
+    (folder / sensor).rename(tmp_path / "elsewhere")
+    drive = read_raw(folder)
+    assert len(drive.images) + len(drive.scans) == 4
+    assert drive.missing == {}
+    assert any(f"has no {sensor}" in note for note in drive.notes)
+
+
+def test_a_drive_without_any_sensor_is_refused(tmp_path):
+    folder = raw_drive(tmp_path)
+    for sensor in ("image_02", "velodyne_points"):
+        (folder / sensor).rename(tmp_path / sensor)
+    with pytest.raises(DataError, match=r"neither image_02 nor velodyne_points.*synced"):
         read_raw(folder)
 
 

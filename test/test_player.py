@@ -97,9 +97,8 @@ def test_the_clock_runs_through_the_bags_time_and_never_back(ros, drive_bag):
     with playing(drive_bag, wait_for=1) as out:
         assert ros.spin_until(lambda: "counts" in out and sum(t == "/points" for t, _ in heard) == 4)
     times = [m.clock.sec * 10**9 + m.clock.nanosec for t, m in heard if t == "/clock"]
-    assert len(times) > 3 and times == sorted(times)
-    assert times[0] >= START_NS + SCAN_NS
-    assert times[-1] < START_NS + OXTS_NS + 3 * STEP_NS + 10**9
+    assert len(times) >= 2 and times == sorted(times)
+    assert START_NS + SCAN_NS <= times[0] < times[-1] <= START_NS + OXTS_NS + 3 * STEP_NS
 
 
 def test_without_a_clock_there_is_none(ros, words_bag):
@@ -158,7 +157,7 @@ def test_two_topics_are_not_put_on_one_name(words_bag):
 
 
 def test_a_name_that_ros_refuses_is_refused_with_the_reason(words_bag):
-    with pytest.raises(ConfigError, match="cannot publish /words .* as '/no spaces'"):
+    with pytest.raises(ConfigError, match=r"cannot publish /words .* as '/no spaces'"):
         play(words_bag, remap={"/words": "/no spaces"}, stop=threading.Event())
 
 
@@ -202,7 +201,7 @@ def test_start_beyond_the_end_is_refused(words_bag):
 
 
 def test_subscribers_that_do_not_turn_up_are_an_error(words_bag):
-    with pytest.raises(Ms2clError, match="0 of 2 subscriptions to /title, /words after 0.1 s"):
+    with pytest.raises(Ms2clError, match=r"0 of 2 subscriptions to /title, /words after 0\.1 s"):
         play(words_bag, wait_for=2, wait_timeout=0.1, stop=threading.Event())
 
 

@@ -202,19 +202,17 @@ def pixel_rays(camera):
         theta = theta_d.copy()
         for _ in range(30):
             theta = theta_d / (1 + D[0] * theta**2 + D[1] * theta**4 + D[2] * theta**6 + D[3] * theta**8)
-        plane = (uv[:, 0] - camera.K[:2, 2]) / np.diag(camera.K)[:2] * (np.sin(theta) / np.maximum(theta_d, 1e-9))[:, None]
-        rays = np.column_stack([plane, np.cos(theta)])
+        across = np.sin(theta) / np.maximum(theta_d, 1e-9)
+        plane = (uv[:, 0] - camera.K[:2, 2]) / np.diag(camera.K)[:2]
+        rays = np.column_stack([plane * across[:, None], np.cos(theta)])
     else:
-        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-10)
-        # OpenCV 5 takes the criteria in undistortPoints, OpenCV 4 in a function of its own
-        invert = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
-        plane = invert(uv, camera.K, D, None, None, criteria).reshape(-1, 2)
+        plane = cv2.undistortPoints(uv, camera.K, D).reshape(-1, 2)
         rays = np.column_stack([plane, np.ones(len(plane))])
     return rays.reshape(camera.height, camera.width, 3)
 
 
 def boards(T_base_camera, heading):
-    """Two bright upright boards around the camera's heading, at 6 and 14 m: (centre, half width, half height)."""
+    """Two upright boards before the camera, at 6 and 14 m: (centre, half width, half height); their normal and left."""
     ahead, left = rotation_z(heading)[:3, 0], rotation_z(heading)[:3, 1]
     centre = T_base_camera[:3, 3]
     return [(centre + 6 * ahead + 1.3 * left + [0, 0, -0.4], 0.9, 0.5),
@@ -222,7 +220,7 @@ def boards(T_base_camera, heading):
 
 
 def cast(origin, rays, scene):
-    """`(distance, on a board)` of rays (..., 3) in the base frame, against boards in front of a 40 m sphere around 0."""
+    """`(distance, on a board)` of rays (..., 3) in the base frame: boards in front of a 40 m sphere around 0."""
     shapes, normal, left = scene
     rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
     b = rays @ origin

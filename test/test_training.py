@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import lzma
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
 from ms2cl_ros.core.types import AngularGrid  # noqa: E402
 from ms2cl_ros.training import augment, losses  # noqa: E402
 from ms2cl_ros.training.data import Shards, camera_input, draw_batch, draw_rows, lidar_input  # noqa: E402
+from ms2cl_ros.training.evaluate_pairs import Pairs, embed_drive, figures, read_scan  # noqa: E402
 from ms2cl_ros.training.experiment import (  # noqa: E402
     DataConfig,
     Experiment,
@@ -273,3 +276,45 @@ def test_grids_that_do_not_line_up_are_refused() -> None:
     grid = dataclasses.replace(experiment.lidar.grid, elevation_top_deg=1.5)
     with pytest.raises(ConfigError, match="whole rows"):
         CrossModalModel(dataclasses.replace(experiment, lidar=dataclasses.replace(experiment.lidar, grid=grid)))
+
+
+def test_a_packed_sweep_decodes_to_its_points(tmp_path: Path) -> None:
+    azimuth, elevation, ranges = np.array([35999, 18000, 9000]), np.array([-100, 0, 50]), np.array([1000, 250, 12000])
+    planes = []
+    for values in (azimuth, elevation, ranges):
+        steps = np.diff(values, prepend=0).astype(np.int16).view(np.uint16)
+        planes += [(steps & 255).astype(np.uint8), (steps >> 8).astype(np.uint8)]
+    (tmp_path / "0.xz").write_bytes(lzma.compress(np.concatenate([*planes, np.zeros(3, np.uint8)]).tobytes()))
+    points = read_scan(tmp_path / "0.xz")
+    np.testing.assert_allclose(np.linalg.norm(points, axis=1), [10.0, 2.5, 120.0], rtol=1e-5)
+    np.testing.assert_allclose(points[1], [2.5, 0.0, 0.0], atol=1e-5)
+    np.testing.assert_allclose(np.degrees(np.arctan2(points[2, 1], points[2, 0])), -90.0, atol=1e-3)
+
+
+def test_a_file_that_is_no_packed_sweep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "0.xz").write_bytes(b"not a sweep")
+    with pytest.raises(DataError, match="no packed sweep"):
+        read_scan(tmp_path / "0.xz")
+
+
+def test_recall_counts_hits_near_by_in_the_right_drive_only() -> None:
+    scans = np.eye(4, dtype=np.float32)
+    drive, position = np.array(["a", "a", "a", "b"]), np.array([[0.0, 0, 0], [3.0, 0, 0], [40.0, 0, 0], [0.0, 0, 0]])
+    # Images 0 and 1 prefer scan 1, image 2 its own, image 3 the scan at the same coordinates of another drive.
+    images = np.array([[0.5, 0.9, 0, 0], [0.5, 0.9, 0, 0], [0, 0, 1, 0], [0.9, 0, 0, 0.5]], np.float32)
+    pairs = Pairs(images, scans, scans[:, None], drive, position, np.zeros((4, 1, 1)), None)
+    everyone = np.ones(4, bool)
+    assert figures(pairs, everyone, 0.0, own=True)["recall@1"] == 0.75
+    without = figures(pairs, everyone, 0.0, own=False)
+    assert without["recall@1"] == 0.5 and without["chance"] == pytest.approx(2 / 4 / 3, abs=1e-3)
+    assert figures(pairs, everyone, 3.5, own=False)["recall@1"] == 0.0
+
+
+def test_the_shipped_model_finds_most_places_of_a_recorded_drive() -> None:
+    root = Path(__file__).resolve().parents[1]
+    drive = Path(os.environ.get("MS2CL_DATA", root.parent / "shared" / "data")) / "2011_09_26_drive_0009_sync"
+    if not drive.is_dir():
+        pytest.skip(f"no recorded drive at {drive}: set MS2CL_DATA")
+    pairs = embed_drive(Encoder.load(EncoderConfig(model=str(root / "models" / "ms2cl_city"))), drive)
+    found = figures(pairs, np.ones(len(pairs.drive), bool), 0.0, own=True)
+    assert found["queries"] == 51 and found["recall@1"] > 0.6

@@ -38,23 +38,35 @@ def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, 
     Points outside the grid, nearer than `min_range`, farther than `max_range` or not finite are dropped, never moved.
     A point on the border of two cells belongs to the right one, or the lower one.
     """
-    # One row and one column more than asked for take what falls outside: cheaper than picking it out.
+    nothing = RangeImage(np.zeros((grid.rows, grid.columns), np.float32), grid)
+    if len(points_view) == 0:
+        return nothing
+    # One row and one column more than asked for take what falls outside.
     width = grid.columns + 1
+    x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
+    level = cv2.magnitude(x, y).ravel()
+    ranges = cv2.magnitude(level, z).ravel()
+    rows = _look_up(z, level, _table(grid.elevation_top_deg, grid.elevation_step_deg, grid.rows, width))
+    kept = np.flatnonzero((ranges >= min_range) & (ranges <= max_range) & (rows < grid.rows * width))
+    if kept.size == 0:
+        return nothing
+    x, y, z, ranges = x[kept], y[kept], z[kept], ranges[kept]
+    cell = rows[kept] + _look_up(y, x, _table(grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns, 1))
+    unsure = np.flatnonzero(cell < 0)
+    cell[unsure] = _exact_cells(x[unsure], y[unsure], z[unsure], grid)
     nearest = np.full((grid.rows + 1) * width, np.inf, np.float32)
-    if len(points_view):
-        x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
-        level = cv2.magnitude(x, y).ravel()
-        ranges = cv2.magnitude(level, z).ravel()
-        columns = _look_up(y, x, _table(grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns, 1))
-        rows = _look_up(z, level, _table(grid.elevation_top_deg, grid.elevation_step_deg, grid.rows, width))
-        cell = rows + columns
-        unsure = np.flatnonzero(cell < 0)
-        cell[unsure] = _exact_cells(x[unsure], y[unsure], z[unsure], grid)
-        with np.errstate(invalid="ignore"):
-            kept = (ranges >= min_range) & (ranges <= max_range)
-        np.minimum.at(nearest, cell, np.where(kept, ranges, np.float32(np.inf)))
+    _keep_nearest(nearest, cell.astype(np.intp), ranges)
     nearest[np.isinf(nearest)] = 0.0
     return RangeImage(nearest.reshape(-1, width)[:-1, :-1].copy(), grid)
+
+
+def _keep_nearest(nearest: np.ndarray, cell: np.ndarray, ranges: np.ndarray) -> None:
+    """Lowers `nearest[cell]` to the least of its ranges: np.minimum.at, which takes 9 ms before numpy 1.25."""
+    while cell.size:
+        # Of several in one cell any may be written; those that are nearer than what was written come again.
+        nearest[cell] = ranges
+        again = np.flatnonzero(ranges < nearest.take(cell))
+        cell, ranges = cell[again], ranges[again]
 
 
 def _cells(angle_deg: np.ndarray, first_deg: float, step_deg: float, count: int) -> np.ndarray:

@@ -124,7 +124,7 @@ class _Player:
     def run(self, begin_ns: int, rate: float, on_progress: OnProgress | None) -> None:
         """Once through the bag from `begin_ns`; returns early when stopped."""
         first_ns, last_ns = self._bag.start_ns, self._bag.end_ns
-        pace = _Pace(begin_ns, rate)
+        pace = _Pace(begin_ns, last_ns, rate)
         self._publish_clock(pace)
         for record in self._bag.records(self._latched, stop_ns=begin_ns):
             self._publish(record)
@@ -178,8 +178,8 @@ class _Player:
 class _Pace:
     """Bag time against the monotonic clock, from now on."""
 
-    def __init__(self, begin_ns: int, rate: float) -> None:
-        self._begin_ns, self._rate, self._began = begin_ns, rate, time.monotonic()
+    def __init__(self, begin_ns: int, end_ns: int, rate: float) -> None:
+        self._begin_ns, self._end_ns, self._rate, self._began = begin_ns, end_ns, rate, time.monotonic()
         self.next_tick = self._began
 
     def due(self, stamp_ns: int) -> float:
@@ -187,8 +187,8 @@ class _Pace:
         return self._began + (stamp_ns - self._begin_ns) / 1e9 / self._rate
 
     def bag_ns(self, now: float) -> int:
-        """The stamp whose turn is now."""
-        return self._begin_ns + round((now - self._began) * self._rate * 1e9)
+        """The stamp whose turn is now; the end's, once past it."""
+        return min(self._begin_ns + round((now - self._began) * self._rate * 1e9), self._end_ns)
 
 
 def _message_class(msgtype: str) -> type | None:

@@ -36,6 +36,7 @@ CARRIED_ON_NS = 100_000_000
 # Standard deviations the OXTS RT3003's makers give, radians: roll, pitch, heading. Positions carry their own.
 RT3003_ANGLES = np.deg2rad([0.03, 0.03, 0.1])
 
+RAW_SENSORS = {"image_02": (".png", ".jpg"), "velodyne_points": (".bin",)}
 RAW_PAGE = "https://www.cvlibs.net/datasets/kitti/raw_data.php"
 ODOMETRY_PAGE = "https://www.cvlibs.net/datasets/kitti/eval_odometry.php"
 _DRIVE_ZIP = f'the "synced+rectified data" of the drive from {RAW_PAGE}'
@@ -136,18 +137,23 @@ def read_raw(drive: Path | str, poses: Path | str | None = None, poses_of: str |
     """Reads a raw drive, `DATE/DATE_drive_NNNN_sync`, with the `calib_*.txt` of the day beside it.
 
     Poses come from the drive's oxts, or from the file `poses` (see `trajectories.read_poses`; `poses_of` is the
-    frame it describes). Raises DataError naming the file that was looked for and the download it comes with.
+    frame it describes). A drive may lack the folder of one sensor, and a note says so: a map needs no images.
+    Raises DataError naming the file that was looked for and the download it comes with.
     """
-    folder = _folder(Path(drive), "image_02/data", _DRIVE_ZIP)
+    folder = Path(drive).resolve()
+    there = [s for s in RAW_SENSORS if (folder / s).is_dir()]
+    if not there:
+        what = f"neither {' nor '.join(RAW_SENSORS)} in it" if folder.is_dir() else "no such folder"
+        raise DataError(f"{folder}: there is {what}; it comes with {_DRIVE_ZIP}")
     calibration = read_raw_calibration(folder.parent)
-    images = _raw_files(folder / "image_02", (".png", ".jpg"))
-    scans = _raw_files(folder / "velodyne_points", (".bin",))
+    files = {s: _raw_files(folder / s, RAW_SENSORS[s]) if s in there else {} for s in RAW_SENSORS}
     if poses is not None:
-        stamps = {i: f.stamp_ns for i, f in images.items()}
+        stamps = {i: f.stamp_ns for i, f in files[there[0]].items()}
         trajectory = read_poses(Path(poses), stamps, _T_base(calibration), poses_of)
     else:
         trajectory = _oxts_poses(_raw_files(folder / "oxts", (".txt",)), calibration)
-    return _drive(folder.name, calibration, images, scans, trajectory)
+    notes = tuple(f"{folder.name} has no {s}" for s in RAW_SENSORS if s not in there)
+    return _drive(folder.name, calibration, *files.values(), trajectory, notes)
 
 
 def read_odometry(sequence: Path | str, poses: Path | str | None = None, poses_of: str | None = None) -> Drive:
@@ -258,7 +264,7 @@ def _oxts_covariance(row: np.ndarray) -> np.ndarray:
 def _drive(name: str, calibration: Calibration, images: dict[int, SensorFile], scans: dict[int, SensorFile],
            poses: list[StampedPose], notes: tuple[str, ...] = ()) -> Drive:
     indices = set(images) | set(scans)
-    missing = {"image": len(indices) - len(images), "scan": len(indices) - len(scans)}
+    missing = {kind: len(indices) - len(files) for kind, files in (("image", images), ("scan", scans)) if files}
     stamps = sorted(f.stamp_ns for f in (*images.values(), *scans.values()))
     poses = extended(sorted(poses, key=lambda p: p.stamp_ns), stamps[0], stamps[-1], CARRIED_ON_NS)
     if poses:

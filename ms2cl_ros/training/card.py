@@ -101,8 +101,8 @@ def _held_out(e: dict[str, Any]) -> list[str]:
 def _limits() -> list[str]:
     return ["- Poses beside the mapped ones: it was trained for sweeps up to 2 m along and about half a metre aside. "
             "From another lane (3.5 m) expect most answers to be wrong, unless the map holds views from there.",
-            "- Other headings: a view answers for the heading it was cut at. A camera turned by 5 degrees against "
-            "the nearest view is already much harder.",
+            "- Other headings: a view answers for the heading it was cut at, and a few degrees beside it is harder. "
+            "See the rows of the turned map above.",
             "- Sensors: the training camera is a pinhole on a car's roof at 1.7 m; the LiDAR has 64 beams from +2 to "
             "-16 degrees. Fewer beams and narrower cameras were simulated, not measured.",
             "- Night, rain, snow and indoor places were not in the training data.",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import lzma
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,20 @@ from ms2cl_ros.core.types import CameraModel
 
 RADIUS = 5.0
 GAPS = (0.0, 1.0, 2.0)
+TURNS_DEG = (2.5, 5.0, 7.5)
 MIN_RANGE, MAX_RANGE = 1.5, 120.0
 AZIMUTH_STEP, ELEVATION_STEP, RANGE_STEP = np.deg2rad(0.01), np.deg2rad(0.02), 0.01
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Embedded pairs: `images`, `scans` (N, D), `drive` (N,) str, `position` (N, 3) metres in the drive's own map,
-    `ranges` (N, rows, columns), and `expected` (N, rows, columns), the range map's mean ln range, or None."""
+    """Embedded pairs: `images`, `scans` (N, D), `turned` (N, T, D) the scans looked at TURNS_DEG beside the camera's
+    heading, `drive` (N,) str, `position` (N, 3) metres in the drive's own map, `ranges` (N, rows, columns), and
+    `expected` (N, rows, columns), the range map's mean ln range, or None."""
 
     images: np.ndarray
     scans: np.ndarray
+    turned: np.ndarray
     drive: np.ndarray
     position: np.ndarray
     ranges: np.ndarray
@@ -65,7 +68,7 @@ def embed_drive(encoder: Encoder, folder: Path) -> Pairs:
     T_view_camera, heading = geometry.camera_view(T_base_camera)
     spec, grid = encoder.sidecar.camera, encoder.sidecar.lidar.grid
     views: dict[tuple[int, int], projection.CameraView] = {}
-    images, ranges, positions, expected = [], [], [], []
+    images, panoramas, positions, expected = [], [], [], []
     with open(folder / "frames.csv", newline="") as f:
         frames = list(csv.DictReader(f))
     for frame in frames:
@@ -81,12 +84,13 @@ def embed_drive(encoder: Encoder, folder: Path) -> Pairs:
         if logits is not None:
             expected.append(mean_log_range(logits, encoder))
         points = read_scan(folder / f"scan/{frame['index']}.xz")
-        panorama = projection.render_ranges(points, grid.panorama(), MIN_RANGE, MAX_RANGE)
-        ranges.append(projection.cut(panorama, heading, grid.columns).ranges)
+        panoramas.append(projection.render_ranges(points, grid.panorama(), MIN_RANGE, MAX_RANGE))
         positions.append([float(frame[k] or 0.0) for k in "xyz"])
-    stacked = np.stack(ranges)
-    return Pairs(np.stack(images), encoder.embed_views(stacked), np.array([folder.name] * len(frames)),
-                 np.array(positions), stacked, np.stack(expected) if expected else None)
+    looks = [np.stack([projection.cut(p, heading + np.radians(turn), grid.columns).ranges for p in panoramas])
+             for turn in (0.0, *TURNS_DEG)]
+    scans, *turned = (encoder.embed_views(look) for look in looks)
+    return Pairs(np.stack(images), scans, np.stack(turned, 1), np.array([folder.name] * len(frames)),
+                 np.array(positions), looks[0], np.stack(expected) if expected else None)
 
 
 def mean_log_range(logits: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -158,6 +162,9 @@ def evaluate(encoder: Encoder, data: Path) -> dict[str, Any]:
     for gap in GAPS:
         key = "own_scan_out" if not gap else f"scans_nearer_than_{gap:g}_m_out"
         out[key] = figures(pairs, ~single, gap, own=False)
+    for i, turn in enumerate(TURNS_DEG):
+        turned = replace(pairs, scans=pairs.turned[:, i])
+        out[f"map_turned_by_{turn:g}_deg"] = figures(turned, ~single, 0.0, own=True)
     for name in drives[counts > 1]:
         out[str(name)] = figures(pairs, pairs.drive == name, 0.0, own=True)
     if single.any():

@@ -155,9 +155,14 @@ def develop(linear: np.ndarray, light: Light, rng: np.random.Generator) -> np.nd
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-_GRAIN = np.random.default_rng(5).normal(size=(256, 256)).astype(np.float32)
-_GRAIN = cv2.GaussianBlur(np.tile(_GRAIN, (3, 3)), (0, 0), 3)[256:512, 256:512]
-_GRAIN /= _GRAIN.std()
+def _grain() -> np.ndarray:
+    """(256, 256) tileable smooth noise of unit deviation."""
+    white = np.tile(np.random.default_rng(5).normal(size=(256, 256)), (3, 3))
+    smooth = cv2.GaussianBlur(white, (0, 0), 3)[256:512, 256:512]
+    return (smooth / smooth.std()).astype(np.float32)
+
+
+_GRAIN = _grain()
 
 
 def _noise(x: np.ndarray, y: np.ndarray, metres: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ms2cl_ros.training.city.plants import hedge
 from ms2cl_ros.training.city.skins import Skins
-from ms2cl_ros.training.city.soup import LEAF, SIGN, Soup, box, cylinder, merge, panel, place, slab
+from ms2cl_ros.training.city.soup import LEAF, SIGN, Soup, Tint, box, cylinder, merge, panel, place, slab
 
 FENCES = ("wall", "planks", "bars", "mesh", "hedge")
 _GREY = (0.3, 0.3, 0.31)

@@ -8,7 +8,19 @@ import numpy as np
 
 from ms2cl_ros.training.city.painters import PLASTER, STOREY, Facade, facade
 from ms2cl_ros.training.city.skins import Skins
-from ms2cl_ros.training.city.soup import Soup, box, cylinder, loft, merge, panel, quads, rectangle, slab, triangles
+from ms2cl_ros.training.city.soup import (
+    Soup,
+    Tint,
+    box,
+    cylinder,
+    loft,
+    merge,
+    panel,
+    quads,
+    rectangle,
+    slab,
+    triangles,
+)
 
 ROOFS = ("along", "across", "hip", "mansard", "flat")
 EAVES = 0.45

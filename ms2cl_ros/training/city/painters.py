@@ -211,16 +211,16 @@ def leaves(rng: np.random.Generator, autumn: bool = False) -> np.ndarray:
     """A leaf card: clusters of leaves, holes between them."""
     n = 64
     card = np.zeros((n, n, 4), np.uint8)
-    hue, saturation, value = rng.integers(26, 48), rng.integers(70, 165), rng.uniform(45, 115)
+    hue, saturation, value = int(rng.integers(26, 48)), int(rng.integers(70, 165)), rng.uniform(45, 115)
     if autumn:
-        hue, saturation, value = rng.integers(13, 25), 150, rng.uniform(70, 125)
+        hue, saturation, value = int(rng.integers(13, 25)), 150, rng.uniform(70, 125)
     for _ in range(int(rng.integers(90, 170))):
         hsv = [
             int(hue + rng.integers(-4, 5)),
             int(np.clip(saturation + rng.integers(-30, 30), 0, 255)),
             int(np.clip(value * rng.uniform(0.45, 1.7), 5, 255)),
         ]
-        rgb = cv2.cvtColor(np.uint8([[hsv]]), cv2.COLOR_HSV2RGB)[0, 0]
+        rgb = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
         r, a = rng.uniform(0, 30), rng.uniform(0, 2 * np.pi)
         cv2.ellipse(
             card,
