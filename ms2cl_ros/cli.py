@@ -210,8 +210,6 @@ def demo(out: Annotated[Path, typer.Option(help="where the map, the figures and 
          seed: Annotated[int, typer.Option(help="of the synthetic street")] = 1,
          rate: Annotated[float, typer.Option(help="times real time")] = 1.0) -> None:
     """Build a map with one drive and localise a camera in it, through the real nodes."""
-    from ms2cl_ros.ros import demo as stage
-    stage.private_graph()
     from ms2cl_ros.demo import main as run_demo
     run_demo(out, drive, seed, rate, console)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`make demo`: a drive is made or converted, both nodes map and localise it, the figures and a picture are left behind."""
+"""`make demo`: a drive is made or converted, both nodes map and localise it, figures and a picture are left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.geometry import quaternion
-from ms2cl_ros.ros.replay import Drive, Outcome, run, write_summary
+from ms2cl_ros.ros.replay import Drive, Outcome, private_graph, run, write_summary
 from ms2cl_ros.tools.convert import Options, convert_kitti_raw
 from ms2cl_ros.tools.evaluation import Recall, errors
 from ms2cl_ros.tools.kitti import T_BASE_LIDAR, read_raw
@@ -30,6 +30,7 @@ PRODUCTS = ("drive", "map_bag", "query_bag", "map.db", "map.db-wal", "map.db-shm
 
 def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console) -> None:
     """Runs the demo into `out`; raises Ms2clError where any stage fails. What an earlier run left there is removed."""
+    private_graph()
     for name in PRODUCTS:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -155,7 +155,7 @@ def _pooling_network(tensor: str, size: tuple[int, int], columns: int) -> bytes:
 
 
 def wall(place: float, azimuth: np.ndarray) -> np.ndarray:
-    """Horizontal metres to the walls around a place, by azimuth in radians: every place and direction looks different."""
+    """Horizontal metres to the walls around a place, by azimuth in radians: all places and directions differ."""
     return (14.0 + 5.0 * np.sin(2 * azimuth + 1.7 * place) + 4.0 * np.sin(5 * azimuth + 2.9 * place)
             + 3.0 * np.sin(9 * azimuth + 0.6 * place))
 

@@ -229,6 +229,8 @@ def test_what_makes_no_street_is_refused_with_the_reason(tmp_path: Path, drives:
         synthesize(tmp_path, beams=48)
     with pytest.raises(ConfigError, match="240 to 2000 m"):
         build_street(1, 50.0)
+    with pytest.raises(ConfigError, match="seed -1"):
+        build_street(-1, LENGTH)
     with pytest.raises(ConfigError, match="step_m"):
         synthesize(tmp_path, step_m=0.0)
     with pytest.raises(ConfigError, match="at least one pass"):

@@ -21,9 +21,10 @@ from ms2cl_ros.ros.transport import SETTINGS, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 CHOICES = {
-    "localize": {"namespace": "robot", "points_topic": "/velodyne/points", "image_topic": "/cam/image", "mapping": "true",
-                 "database": "~/here.db", "pose_source": "pose", "map_frame": "world", "use_sim_time": "true"},
-    "map": {"odometry_topic": "/odom", "log_level": "debug", "model": "/models/mine", "extrinsics_source": "parameters"},
+    "localize": {"namespace": "robot", "points_topic": "/velodyne/points", "image_topic": "/cam/image",
+                 "mapping": "true", "database": "~/here.db", "pose_source": "pose", "map_frame": "world", "use_sim_time": "true"},
+    "map": {"odometry_topic": "/odom", "log_level": "debug", "model": "/models/mine",
+            "extrinsics_source": "parameters"},
     "replay": {"bag": "/bags/drive", "rate": "2.0", "loop": "true", "matching": "false", "base_frame": "body"},
 }
 
@@ -172,7 +173,8 @@ def test_mapper_and_matcher_share_a_growing_map_as_two_processes_and_stop_cleanl
     from nav_msgs.msg import Odometry
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2
     from synthetic_messages import camera_info, cloud, image, odometry
-    nodes = launch_standin.plan(launch_file("localize"), params_file=params_file, namespace="robot", image_topic="cam/image")
+    nodes = launch_standin.plan(launch_file("localize"), params_file=params_file, namespace="robot",
+                                image_topic="cam/image")
     with started(nodes[0].command, tmp_path) as mapper, started(nodes[1].command, tmp_path) as matcher:
         driver, matches = ros.node("driver", namespace="robot"), []
         driver.create_subscription(PoseWithCovarianceStamped, "place_matcher/match_pose", matches.append, 10)
@@ -182,19 +184,17 @@ def test_mapper_and_matcher_share_a_growing_map_as_two_processes_and_stop_cleanl
             mapper.log() + matcher.log()
         t = 1.0
         for place in (1, 3):
-            publish["odometry"].publish(odometry(t - 0.05, place))
-            publish["odometry"].publish(odometry(t + 0.05, place))
-            publish["points"].publish(cloud(t, place))
-
             def found(place=place):
+                """One more look of all sensors; a single message may come before the other side has found us."""
                 nonlocal t
                 t += 0.1
+                publish["odometry"].publish(odometry(t, place))
+                publish["points"].publish(cloud(t, place))
                 publish["camera_info"].publish(camera_info(t))
                 publish["cam/image"].publish(image(t, place))
                 ros.spin_until(lambda: False, 0.1)
                 return matches and abs(matches[-1].pose.pose.position.x - 10.0 * place) < 0.01
             assert ros.spin_until(found, 30), mapper.log() + matcher.log()
-            t += 1.0
         for process in (mapper, matcher):
             # as under `ros2 launch`: Ctrl-C of the terminal, then launch's own
             os.killpg(process.pid, signal.SIGINT)

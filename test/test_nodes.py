@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Both nodes in process and over DDS: what is bad is counted and named, what comes next works, nothing stored is lost."""
+"""Both nodes in process: what is bad is counted and named, what comes next works, nothing stored is lost."""
 
 from __future__ import annotations
 

@@ -58,17 +58,17 @@ def test_the_nearest_return_wins_in_any_order():
 
 
 def test_up_is_row_zero_and_left_is_column_zero():
-    image = render_ranges(np.array([point(35.9, 5.1)]), GRID, 1.0, 100.0).ranges
-    assert np.argwhere(image).tolist() == [[0, 0]]
-    image = render_ranges(np.array([point(-35.9, -13.9)]), GRID, 1.0, 100.0).ranges
-    assert np.argwhere(image).tolist() == [[47, 159]]
+    for corner, cell in ((point(35.9, 5.1), [0, 0]), (point(-35.9, -13.9), [47, 159])):
+        assert np.argwhere(render_ranges(np.array([corner]), GRID, 1.0, 100.0).ranges).tolist() == [cell]
 
 
 def test_points_outside_are_dropped_and_never_moved_to_the_rim():
     outside = [point(36.1, 0), point(-36.1, 0), point(0, 5.3), point(0, -14.1), point(180, 0), point(0, 89),
                point(0, -89), point(0, 0, 0.5), point(0, 0, 101.0), [np.nan, 1, 0], [np.inf, 0, 0], [0, 0, 0],
                [1e30, 0, 0]]
-    assert not render_ranges(np.array(outside), GRID, 1.0, 100.0).ranges.any()
+    for points in (np.array(outside), np.zeros((0, 3), np.float32)):
+        image = render_ranges(points, GRID, 1.0, 100.0)
+        assert image.ranges.shape == (48, 160) and not image.ranges.any()
 
 
 def test_a_point_on_a_border_belongs_to_the_right_and_lower_cell():
@@ -91,11 +91,6 @@ def test_the_seam_behind_has_no_gap_where_the_columns_make_a_whole_turn(grid):
     else:
         # 514 columns of 0.7 degrees leave 0.2 degrees behind, which belong to no cell
         assert not left.ranges.any() and not right.ranges.any() and not exact.ranges.any()
-
-
-def test_no_points_give_an_empty_range_image():
-    image = render_ranges(np.zeros((0, 3), np.float32), GRID, 1.0, 100.0)
-    assert image.ranges.shape == (48, 160) and not image.ranges.any()
 
 
 def numbered():
@@ -125,11 +120,8 @@ def test_a_window_at_a_heading_equals_the_turned_scan_rendered_straight_ahead(he
 def test_headings_are_rounded_to_the_nearest_column():
     first = [int(cut(numbered(), np.radians(h), 160).ranges[0, 0]) - 1 for h in (0.0, 0.2, 0.25, -0.2, -0.25, 180.0)]
     assert first == [320, 320, 319, 320, 321, 720]
-
-
-def test_an_odd_window_is_centred_on_the_middle_of_a_column():
-    window = cut(numbered(), np.radians(-0.225), 5)
-    assert window.ranges[0].tolist() == [399, 400, 401, 402, 403]
+    # an odd window is centred on the middle of a column
+    assert cut(numbered(), np.radians(-0.225), 5).ranges[0].tolist() == [399, 400, 401, 402, 403]
 
 
 @pytest.mark.parametrize(("panorama", "columns"), [
@@ -244,9 +236,7 @@ MOUNTS = {"ahead": ((0.27, 0.06, 1.65), 0.0, 0.0), "left": ((0.1, 0.4, 1.4), 75.
 @pytest.mark.parametrize("camera", [PINHOLE, BARREL, FISHEYE], ids=["pinhole", "barrel", "fisheye"])
 def test_depth_edges_fall_on_image_edges_within_one_cell(camera, mount):
     T_base_camera = mounted(*MOUNTS[mount])
-    T_base_lidar = np.eye(4)
-    T_base_lidar[:3, :3] = rotation_z(0.7)[:3, :3] @ rotation_y(0.05)
-    T_base_lidar[:3, 3] = (0.0, 0.0, 1.73)
+    T_base_lidar = mounted((0.0, 0.0, 1.73), 40.0, 3.0)
     T_view_camera, heading = camera_view(T_base_camera)
     scene = boards(T_base_camera, heading)
 
@@ -346,15 +336,14 @@ def test_the_papers_plain_way_is_a_matter_of_configuration():
     points = np.array([point(0.2, 2.9, 10.0), point(59.9, -10.9, 20.0), point(0.2, -11.1, 30.0), point(61.0, 0, 40.0)])
     window = cut(render_ranges(points, PAPER.panorama(), 1.0, 50.0), 0.0, PAPER.columns).ranges
     assert {tuple(i): window[tuple(i)].round(3) for i in np.argwhere(window)} == {(0, 149): 10.0, (31, 0): 20.0}
-    spec = LidarInput("l", "", PAPER, (224, 224), ("range",) * 3, (0.0,) * 3, (1.0,) * 3, 1.0, 50.0)
-    tensor = lidar_tensor(window[None], spec)
+    three = LidarInput("l", "", PAPER, (224, 224), ("range",) * 3, (0.0,) * 3, (1.0,) * 3, 1.0, 50.0)
+    tensor = lidar_tensor(window[None], three)
     assert tensor.shape == (1, 3, 224, 224)
     np.testing.assert_allclose(np.unique(tensor), [0.0, 0.2, 0.4], atol=1e-6)
     np.testing.assert_array_equal(tensor[0, 0], tensor[0, 2])
 
     whole = camera_input(None, ("red", "green", "blue"), (224, 224), "whole_image")
-    picture = np.zeros((375, 1242, 3), np.uint8)
-    picture[:, 621:] = (255, 128, 0)
+    picture = np.where(np.arange(1242)[:, None] < 621, 0, np.uint8([255, 128, 0])) * np.ones((375, 1, 1), np.uint8)
     cells, valid = CameraView(PINHOLE, camera_view(mounted((0, 0, 1)))[0], whole)(picture)
     assert cells.shape == (224, 224, 3) and valid.all() and valid.shape == (224, 224)
     assert not cells[:, :111].any() and (cells[:, 113:] == (255, 128, 0)).all()

@@ -19,8 +19,9 @@ from ms2cl_ros.core.sidecar import CameraInput, LidarInput
 from ms2cl_ros.core.types import AngularGrid, CameraModel, RangeImage
 
 # cv2.phase errs by 0.0096 degrees at most; nearer than this to a border the angle is computed again, exactly.
-PHASE_ERROR_DEG = 0.012
-UNSURE = -(2 ** 29)
+PHASE_ERROR_DEG = 0.011
+BINS = 72_000
+UNSURE = -1
 # In cells: decimal steps such as 0.4 leave a point on a border this little before it.
 ON_BORDER = 1e-9
 # A bilinear sample stands for about this many pixels across.
@@ -41,23 +42,20 @@ def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, 
     nothing = RangeImage(np.zeros((grid.rows, grid.columns), np.float32), grid)
     if len(points_view) == 0:
         return nothing
-    # One row and one column more than asked for take what falls outside.
+    # One column more than asked for takes what falls beside the grid: cheaper than picking it out.
     width = grid.columns + 1
     x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
     level = cv2.magnitude(x, y).ravel()
     ranges = cv2.magnitude(level, z).ravel()
-    rows = _look_up(z, level, _table(grid.elevation_top_deg, grid.elevation_step_deg, grid.rows, width))
-    kept = np.flatnonzero((ranges >= min_range) & (ranges <= max_range) & (rows < grid.rows * width))
-    if kept.size == 0:
+    row = _cells(z, level, grid.elevation_top_deg, grid.elevation_step_deg, grid.rows)
+    kept = (ranges >= min_range) & (ranges <= max_range) & (row < grid.rows)
+    if not kept.any():
         return nothing
-    x, y, z, ranges = x[kept], y[kept], z[kept], ranges[kept]
-    cell = rows[kept] + _look_up(y, x, _table(grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns, 1))
-    unsure = np.flatnonzero(cell < 0)
-    cell[unsure] = _exact_cells(x[unsure], y[unsure], z[unsure], grid)
-    nearest = np.full((grid.rows + 1) * width, np.inf, np.float32)
-    _keep_nearest(nearest, cell.astype(np.intp), ranges)
+    column = _cells(y[kept], x[kept], grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns)
+    nearest = np.full(grid.rows * width, np.inf, np.float32)
+    _keep_nearest(nearest, row[kept].astype(np.intp) * width + column, ranges[kept])
     nearest[np.isinf(nearest)] = 0.0
-    return RangeImage(nearest.reshape(-1, width)[:-1, :-1].copy(), grid)
+    return RangeImage(nearest.reshape(grid.rows, width)[:, :-1].copy(), grid)
 
 
 def _keep_nearest(nearest: np.ndarray, cell: np.ndarray, ranges: np.ndarray) -> None:
@@ -69,40 +67,35 @@ def _keep_nearest(nearest: np.ndarray, cell: np.ndarray, ranges: np.ndarray) -> 
         cell, ranges = cell[again], ranges[again]
 
 
-def _cells(angle_deg: np.ndarray, first_deg: float, step_deg: float, count: int) -> np.ndarray:
-    """int64: how many whole steps each angle lies below `first_deg`, going round the turn; `count` if outside."""
+def _cells(rise: np.ndarray, run: np.ndarray, first_deg: float, step_deg: float, count: int) -> np.ndarray:
+    """(N,) int32: how many whole steps the angle atan2(rise, run) lies below `first_deg`; `count` if outside."""
+    angle = cv2.phase(run, rise, angleInDegrees=True).ravel()
+    angle *= np.float32(BINS / 360.0)
+    with np.errstate(invalid="ignore"):
+        cells = _table(first_deg, step_deg, count).take(angle.astype(np.int32), mode="clip")
+    unsure = np.flatnonzero(cells == UNSURE)
+    exact = np.degrees(np.arctan2(rise[unsure].astype(np.float64), run[unsure].astype(np.float64)))
+    cells[unsure] = _steps_below(exact, first_deg, step_deg, count)
+    return cells
+
+
+def _steps_below(angle_deg: np.ndarray, first_deg: float, step_deg: float, count: int) -> np.ndarray:
+    """The same of angles in float64, going round the turn."""
     below = first_deg - angle_deg
     below -= 360.0 * np.floor(below * (1.0 / 360.0))
     # An angle a rounding error above the first belongs to it, not to the end of the turn.
     below[below >= 360.0 - ON_BORDER * step_deg] = 0.0
-    return np.fmin(below / step_deg + ON_BORDER, count).astype(np.int64)
-
-
-def _exact_cells(x: np.ndarray, y: np.ndarray, z: np.ndarray, grid: AngularGrid) -> np.ndarray:
-    """(N,) int64: indices into the grid with its extra row and column, in double precision."""
-    x, y, z = x.astype(np.float64), y.astype(np.float64), z.astype(np.float64)
-    azimuth, elevation = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.sqrt(x * x + y * y)))
-    column = _cells(azimuth, grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns)
-    row = _cells(elevation, grid.elevation_top_deg, grid.elevation_step_deg, grid.rows)
-    return row * (grid.columns + 1) + column
+    return np.fmin(below / step_deg + ON_BORDER, count).astype(np.int32)
 
 
 @lru_cache(maxsize=32)
-def _table(first_deg: float, step_deg: float, count: int, stride: int) -> np.ndarray:
-    """(36000,) int32: `stride` times the cell of each hundredth of a degree, or UNSURE if a border may be within it."""
-    hundredth = np.arange(36000) / 100.0
-    low = _cells(hundredth - PHASE_ERROR_DEG, first_deg, step_deg, count)
-    high = _cells(hundredth + 0.01 + PHASE_ERROR_DEG, first_deg, step_deg, count)
-    sure = (low == high) & (step_deg > 0.01 + 2 * PHASE_ERROR_DEG)
-    return np.where(sure, low * stride, UNSURE).astype(np.int32)
-
-
-def _look_up(rise: np.ndarray, run: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """(N,) int32: the table's entry for the angle atan2(rise, run)."""
-    angle = cv2.phase(run, rise, angleInDegrees=True).ravel()
-    angle *= np.float32(100.0)
-    with np.errstate(invalid="ignore"):
-        return table.take(angle.astype(np.int32), mode="clip")
+def _table(first_deg: float, step_deg: float, count: int) -> np.ndarray:
+    """(BINS,) int32: the cell of each small part of the turn, or UNSURE where a border may lie within it."""
+    angle, part = np.arange(BINS) * (360.0 / BINS), 360.0 / BINS
+    low = _steps_below(angle - PHASE_ERROR_DEG, first_deg, step_deg, count)
+    high = _steps_below(angle + part + PHASE_ERROR_DEG, first_deg, step_deg, count)
+    sure = (low == high) & (step_deg > part + 2 * PHASE_ERROR_DEG)
+    return np.where(sure, low, UNSURE).astype(np.int32)
 
 
 def cut(panorama: RangeImage, heading_rad: float, columns: int) -> RangeImage:

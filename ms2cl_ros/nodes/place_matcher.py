@@ -19,7 +19,6 @@ from typing import Any
 
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ms2cl_ros.core.encoder import Encoder
@@ -33,7 +32,7 @@ from ms2cl_ros.core.types import CameraModel
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics
 from ms2cl_ros.ros.health import Health, Stream
-from ms2cl_ros.ros.run import run
+from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
@@ -50,7 +49,7 @@ class Shot:
     arrival: float
 
 
-class PlaceMatcher(Node):
+class PlaceMatcher(ClosingNode):
     """Wires the matcher: callbacks keep the newest image, one worker thread decodes, embeds and searches."""
 
     def __init__(self, **node_arguments: Any) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from nav_msgs.msg import Path
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
 from ms2cl_ros.core.config import Config
@@ -35,7 +34,7 @@ from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics
 from ms2cl_ros.ros.health import JUMP_NS, Health, Stream
 from ms2cl_ros.ros.poses import PoseTopic, PoseTransforms
-from ms2cl_ros.ros.run import run
+from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
@@ -56,7 +55,7 @@ class Scan:
     T_base_lidar: np.ndarray | None = None
 
 
-class SubmapMapper(Node):
+class SubmapMapper(ClosingNode):
     """Wires the mapper: callbacks find each cloud's pose, one worker thread decodes, embeds and stores."""
 
     def __init__(self, **node_arguments: Any) -> None:

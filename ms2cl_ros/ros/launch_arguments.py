@@ -168,6 +168,7 @@ def _node(node: str, table: Mapping[str, Argument], chosen: Mapping[str, str], e
 
 def _player(chosen: Mapping[str, str], subscriptions: int, extra: dict[str, str]) -> Process:
     """`ms2cl play`, which waits until the nodes listen."""
-    options = ["--rate", chosen["rate"], "--start", chosen["start"], "--wait", str(subscriptions), "--wait-timeout", "60"]
+    options = ["--rate", chosen["rate"], "--start", chosen["start"]]
+    options += ["--wait", str(subscriptions), "--wait-timeout", "60"]
     options += ["--loop"] if chosen["loop"] == "true" else []
     return Process(PLAYER, ("play", chosen["bag"], *options), environment=extra)

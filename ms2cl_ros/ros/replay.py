@@ -77,9 +77,9 @@ class Nodes:
     def __enter__(self) -> Nodes:
         self._folder.mkdir(parents=True, exist_ok=True)
         for command in self._commands:
-            env = {**os.environ, **command.env, "ROS_LOG_DIR": str(self._folder)}
+            env = {**os.environ, **command.environment, "ROS_LOG_DIR": str(self._folder)}
             with open(self._folder / f"{command.name}.log", "wb") as log:
-                self._running[command.name] = subprocess.Popen(command.argv, stdout=log, stderr=subprocess.STDOUT,
+                self._running[command.name] = subprocess.Popen(command.argv(), stdout=log, stderr=subprocess.STDOUT,
                                                                env=env, start_new_session=True)
         return self
 
@@ -109,7 +109,7 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
         arguments = {"database": str(database), "model": config.encoder.model, "pose_source": "odometry",
                      "points_topic": "/points", "image_topic": "/camera/image", "odometry_topic": "/odometry",
                      "camera_info_topic": "/camera/camera_info", "extrinsics_source": "parameters",
-                     "params_file": str(_parameter_file(out, config))}
+                     "params_file": _parameter_file(out, config)}
         nodes = stack.enter_context(Nodes("localize", out / "log", **arguments))
         recorder = stack.enter_context(_recorder())
         say("waiting for both nodes")
@@ -128,13 +128,13 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
     return _evaluate(drive, config, recorder, sent)
 
 
-def _parameter_file(out: Path, config: Config) -> Path:
+def _parameter_file(out: Path, config: Config) -> str:
     """The settings of `config` that launch arguments do not carry."""
     import yaml
     values = {k: v for k, v in asdict(config).items() if k != "store"}
     path = out / "parameters.yaml"
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-    return path
+    return str(path)
 
 
 @contextmanager

@@ -7,29 +7,27 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 
 from ms2cl_ros.core.errors import Ms2clError
 
 
-class Closeable(Protocol):
+class ClosingNode(Node):
     """A node that holds more than ROS entities."""
 
     def close(self) -> None:
         """Ends its threads, closes its files."""
-
-    def destroy_node(self) -> None:
-        """rclpy's."""
+        raise NotImplementedError
 
 
-def run(name: str, make: Callable[[], Closeable], args: Sequence[str] | None = None) -> int:
+def run(name: str, make: Callable[[], ClosingNode], args: Sequence[str] | None = None) -> int:
     """Makes the node, spins it until it is stopped; returns the exit code."""
     node = None
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=None if args is None else list(args))
         node = make()
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

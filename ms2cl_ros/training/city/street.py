@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms2cl_ros.core.errors import ConfigError
 from ms2cl_ros.training.city.building_site import BuildingSite
 from ms2cl_ros.training.city.plan import LEFT, RIGHT, Plan, plan_side
 from ms2cl_ros.training.city.routes import Route, Terrain, rolling_terrain, rounded_block
@@ -34,8 +35,10 @@ class Street:
 def build_street(seed: int, length: float = 400.0) -> Street:
     """The street of a seed, `length` metres round; the same seed gives the same street.
 
-    Raises ConfigError for a length that makes no block.
+    Raises ConfigError for a length that makes no block and for a negative seed.
     """
+    if seed < 0:
+        raise ConfigError(f"seed {seed} was given; a street's seed is 0 or more")
     rng = np.random.default_rng([seed, 1])
     route, terrain = rounded_block(rng, length), rolling_terrain(rng)
     skins, half = paint_skins(rng), rng.uniform(3.2, 3.9)
