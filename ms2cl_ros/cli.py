@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,13 +173,20 @@ def play(bag: Path, rate: Annotated[float, typer.Option(help="times the bag's ow
          remap: Annotated[list[str] | None, typer.Option(help="FROM:=TO; may be repeated")] = None,
          clock: Annotated[bool, typer.Option(help="publish /clock")] = True,
          wait: Annotated[int, typer.Option(help="subscriptions to wait for before starting")] = 0,
-         wait_timeout: Annotated[float, typer.Option(help="seconds to wait for them")] = 10.0) -> None:
+         wait_timeout: Annotated[float, typer.Option(help="seconds to wait for them")] = 10.0,
+         log: Annotated[Path | None, typer.Option(help="a line for each message: seconds into the bag, length of the "
+                                                       "bag, monotonic time at which it went out")] = None) -> None:
     """Publish a rosbag2 where there is no `ros2 bag play`. Example: ms2cl play drive2 --rate 2"""
     _transports()
     from ms2cl_ros.ros import player
+    lines = open(log, "w", buffering=1) if log else None  # noqa: SIM115 - as long as the process
+
+    def note(done: float, total: float) -> None:
+        if lines is not None:
+            lines.write(f"{done:.9f} {total:.9f} {time.monotonic():.9f}\n")
     names = dict(text.split(":=", 1) for text in remap or [] if ":=" in text)
     player.play(bag, rate=rate, loop=loop, start=start, topics=topics or None, remap=names, clock=clock,
-                wait_for=wait, wait_timeout=wait_timeout)
+                wait_for=wait, wait_timeout=wait_timeout, on_progress=note)
 
 
 def _transports() -> None:

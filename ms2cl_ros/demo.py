@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +32,8 @@ PRODUCTS = ("drive", "map_bag", "query_bag", "map.db", "map.db-wal", "map.db-shm
 
 def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console) -> None:
     """Runs the demo into `out`; raises Ms2clError where any stage fails. What an earlier run left there is removed."""
+    # a plain `kill` ends it as Ctrl-C does, so that the nodes are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     private_graph()
     for name in PRODUCTS:
         path = out / name

@@ -103,7 +103,8 @@ def entry_points():
 
 
 KNOWN = {
-    "launch": {"LaunchDescription": LaunchDescription},
+    "launch": {},
+    "launch.launch_description": {"LaunchDescription": LaunchDescription},
     "launch.actions": {"DeclareLaunchArgument": DeclareLaunchArgument, "OpaqueFunction": OpaqueFunction,
                        "ExecuteProcess": ExecuteProcess},
     "launch.substitutions": {"LaunchConfiguration": LaunchConfiguration},

@@ -22,7 +22,8 @@ from ms2cl_ros.ros.transport import SETTINGS, environment
 ROOT = Path(__file__).resolve().parent.parent
 CHOICES = {
     "localize": {"namespace": "robot", "points_topic": "/velodyne/points", "image_topic": "/cam/image",
-                 "mapping": "true", "database": "~/here.db", "pose_source": "pose", "map_frame": "world", "use_sim_time": "true"},
+                 "mapping": "true", "database": "~/here.db", "pose_source": "pose", "map_frame": "world",
+                 "use_sim_time": "true"},
     "map": {"odometry_topic": "/odom", "log_level": "debug", "model": "/models/mine",
             "extrinsics_source": "parameters"},
     "replay": {"bag": "/bags/drive", "rate": "2.0", "loop": "true", "matching": "false", "base_frame": "body"},
@@ -104,6 +105,17 @@ def test_replay_waits_for_both_nodes_before_it_plays():
     player = processes("replay", bag="/bags/drive")[-1]
     assert player.argv()[3:7] == ["play", "/bags/drive", "--rate", "1.0"]
     assert player.arguments[player.arguments.index("--wait") + 1] == "4"
+
+
+def test_replay_waits_for_one_topic_less_where_poses_come_from_tf(tmp_path):
+    file = tmp_path / "tf.yaml"
+    file.write_text("submap_mapper:\n  ros__parameters:\n    frames:\n      pose_source: tf\n")
+    for given in ({"pose_source": "tf"}, {"params_file": file}):
+        player = processes("replay", bag="/bags/drive", **given)[-1]
+        assert player.arguments[player.arguments.index("--wait") + 1] == "3"
+    file.write_text("- no mapping")
+    with pytest.raises(ConfigError, match="no ROS parameter file"):
+        processes("replay", bag="/bags/drive", params_file=file)
 
 
 @pytest.mark.parametrize(("name", "given", "said"), [

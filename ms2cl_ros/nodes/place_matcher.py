@@ -82,7 +82,7 @@ class PlaceMatcher(ClosingNode):
             self.create_subscription(kind, topic, lambda m: self._image_came(images, m), qos.IMAGES,
                                      qos_overriding_options=qos.overridable())
         self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
-        self.create_timer(1.0, self._look_for_map, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(0.25, self._look_for_map, clock=Clock(clock_type=ClockType.STEADY_TIME))
         Diagnostics(self, "matching", self.health, self._own_values)
 
     @property
@@ -112,7 +112,7 @@ class PlaceMatcher(ClosingNode):
         self.get_logger().info(f"matching in {store.path} ({store.count()} submaps) with {self._encoder.sidecar.name}")
 
     def _look_for_map(self) -> None:
-        """Once a second: opens a map that has appeared, and opens anew one whose file was replaced."""
+        """Now and then: opens a map that has appeared, and opens anew one whose file was replaced."""
         try:
             if self._matcher is not None and self._path.is_file() and self._path.stat().st_ino != self._inode:
                 self.health.warn("map replaced", f"{self._path} is another file now; it is opened anew")
@@ -186,12 +186,12 @@ class PlaceMatcher(ClosingNode):
         self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
         self.health.drop("internal error", repr(error))
 
-    def close(self) -> None:
-        """Finishes the image at hand and closes the map."""
+    def close(self) -> str:
+        """Finishes the image at hand and closes the map; says what was done."""
         self._worker.stop()
         if self._store is not None:
             self._store.close()
-        self.get_logger().info(f"{self.health.processed} images matched")
+        return f"{self.health.processed} images matched"
 
 
 def main(args: Sequence[str] | None = None) -> int:

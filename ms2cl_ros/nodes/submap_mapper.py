@@ -194,11 +194,11 @@ class SubmapMapper(ClosingNode):
             self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
             self.health.drop("internal error", repr(error))
 
-    def close(self) -> None:
-        """Finishes the submap at hand and closes the map."""
+    def close(self) -> str:
+        """Finishes the submap at hand and closes the map; says what there is now."""
         left = len(self._worker.stop()) + len(self._waiting)
         self.store.close()
-        self.get_logger().info(f"{self._count} submaps in {self.store.path}; {left} clouds were still waiting")
+        return f"{self._count} submaps in {self.store.path}; {left} clouds were still waiting"
 
 
 def main(args: Sequence[str] | None = None) -> int:

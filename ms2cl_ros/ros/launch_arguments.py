@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ms2cl_ros.core.config import check, settings
+from ms2cl_ros.core.config import check, flatten, settings
 from ms2cl_ros.core.errors import ConfigError
 from ms2cl_ros.core.install import installed
 from ms2cl_ros.ros.transport import environment
@@ -141,7 +141,7 @@ def processes(launch: str, current: Mapping[str, str] | None = None, /, **given:
     out = [_node(node, table, chosen, extra) for node in NODES[launch] if chosen.get(SWITCHES[node], "true") == "true"]
     if not out:
         raise ConfigError(f"{launch} with mapping and matching switched off has nothing to do")
-    return [*out, _player(chosen, 2 * len(out), extra)] if launch == "replay" else out
+    return [*out, _player(chosen, [p.name for p in out], extra)] if launch == "replay" else out
 
 
 def _value(argument: Argument, given: Mapping[str, Any]) -> str:
@@ -166,9 +166,23 @@ def _node(node: str, table: Mapping[str, Argument], chosen: Mapping[str, str], e
                    remappings=remappings, log_level=chosen["log_level"], environment=extra)
 
 
-def _player(chosen: Mapping[str, str], subscriptions: int, extra: dict[str, str]) -> Process:
-    """`ms2cl play`, which waits until the nodes listen."""
+def _player(chosen: Mapping[str, str], nodes: list[str], extra: dict[str, str]) -> Process:
+    """`ms2cl play`, which waits until the nodes listen: two topics each, but the mapper one with poses from TF."""
+    subscriptions = 2 * len(nodes) - (MAPPER in nodes and _pose_source(chosen) == "tf")
     options = ["--rate", chosen["rate"], "--start", chosen["start"]]
     options += ["--wait", str(subscriptions), "--wait-timeout", "60"]
     options += ["--loop"] if chosen["loop"] == "true" else []
     return Process(PLAYER, ("play", chosen["bag"], *options), environment=extra)
+
+
+def _pose_source(chosen: Mapping[str, str]) -> str:
+    """`frames.pose_source` as the mapper will see it; its section of the parameter file may have any name."""
+    import yaml
+    if chosen["pose_source"]:
+        return chosen["pose_source"]
+    try:
+        sections = yaml.safe_load(Path(chosen["params_file"]).expanduser().read_text()) or {}
+        found = [flatten(section["ros__parameters"]).get("frames.pose_source") for section in sections.values()]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as e:
+        raise ConfigError(f"{chosen['params_file']} is no ROS parameter file: {e!r}") from e
+    return next((str(value) for value in found if value), settings()["frames.pose_source"].default)

@@ -12,8 +12,8 @@ from ms2cl_ros.ros.launch_arguments import Process, arguments, processes
 
 def describe(name: str) -> Any:
     """The LaunchDescription of `localize`, `map` or `replay`."""
-    from launch import LaunchDescription
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
+    from launch.launch_description import LaunchDescription
     from launch.substitutions import LaunchConfiguration
     table = arguments(name)
 

@@ -15,7 +15,8 @@ def _profile(depth: int, reliable: bool, latched: bool = False) -> QoSProfile:
 
 
 CLOUDS = _profile(5, reliable=False)
-IMAGES = _profile(1, reliable=False)
+# newest wins in the node, where what is passed over can be counted
+IMAGES = _profile(5, reliable=False)
 CAMERA_INFO = _profile(1, reliable=False)
 POSES = _profile(100, reliable=False)
 TF = _profile(100, reliable=True)

@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -154,16 +155,20 @@ def _recorder() -> Iterator[Any]:
 
 
 def _play(bag: Path, rate: float, progress: Progress) -> dict[float, float]:
-    """Plays a bag; returns when, in monotonic seconds, each moment of it (seconds from its start) was published."""
-    import threading
-
-    from ms2cl_ros.ros.player import play
+    """Plays a bag by `ms2cl play`; returns when, in monotonic seconds, each moment of it (seconds from its start) was
+    published. Raises Ms2clError with the player's last words if it fails."""
+    command = [sys.executable, "-m", "ms2cl_ros.cli", "play", str(bag), "--rate", str(rate), "--wait", "1",
+               "--wait-timeout", str(START_TIMEOUT), "--log", "/dev/stdout"]
     sent: dict[float, float] = {}
-
-    def note(done: float, total: float) -> None:
-        sent[round(done, 6)] = time.monotonic()
-        progress(done, total)
-    play(bag, rate=rate, wait_for=1, wait_timeout=START_TIMEOUT, on_progress=note, stop=threading.Event())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
+        assert player.stdout is not None and player.stderr is not None
+        for line in player.stdout:
+            done, total, when = map(float, line.split())
+            sent[round(done, 6)] = when
+            progress(done, total)
+        words = player.stderr.read()
+    if player.returncode:
+        raise Ms2clError(f"playing {bag} failed with exit code {player.returncode}: {' '.join(words.split())[-600:]}")
     return sent
 
 

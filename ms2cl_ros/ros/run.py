@@ -18,8 +18,8 @@ from ms2cl_ros.core.errors import Ms2clError
 class ClosingNode(Node):
     """A node that holds more than ROS entities."""
 
-    def close(self) -> None:
-        """Ends its threads, closes its files."""
+    def close(self) -> str:
+        """Ends its threads, closes its files; returns what there is to say at the end."""
         raise NotImplementedError
 
 
@@ -44,8 +44,10 @@ def run(name: str, make: Callable[[], ClosingNode], args: Sequence[str] | None =
         # a terminal's Ctrl-C reaches a node under `ros2 launch` twice; the second must not cut this short
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
-            node.close()
+            summary = node.close()
             node.destroy_node()
+            # not through the node: its context has ended, and /rosout with it
+            rclpy.logging.get_logger(name).info(summary)
         rclpy.try_shutdown()
     return 0
 
