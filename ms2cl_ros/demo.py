@@ -40,7 +40,7 @@ def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     made, folder = _synthetic(out, seed, console) if drive is None else (_kitti(out, drive, console), drive)
-    config = _config(out, folder)
+    config = config_of(out, folder)
     with _bar(console) as (say, progress):
         outcome = run(made, out, config, say, progress, rate)
     _report(out, made, config, outcome, console)
@@ -111,7 +111,7 @@ def _figures(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _config(out: Path, drive: Path) -> Config:
+def config_of(out: Path, drive: Path) -> Config:
     """The defaults, with the drive's extrinsics as parameters, since TF messages are not on every machine."""
     T = read_raw(drive).calibration.T_base_camera
     config = Config()

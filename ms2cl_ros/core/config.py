@@ -78,7 +78,7 @@ class FramesConfig:
                                choices=("odometry", "pose", "tf"))
     pose_gap: float = setting(0.25, "poses are interpolated across gaps up to this many seconds", low=0.0, high=10.0)
     pose_wait: float = setting(1.0, "a cloud waits this many seconds for its pose, then is dropped", low=0.0, high=30.0)
-    extrinsics_source: str = setting("tf", "pose of the sensors in the base: TF, or the two parameters below",
+    extrinsics_source: str = setting("tf", "pose of the sensors in the base: TF, or the parameters frames.*_extrinsics",
                                      choices=("tf", "parameters"))
     lidar_extrinsics: list[float] = setting([0.0, 0.0, 1.73, 0.0, 0.0, 0.0, 1.0],
                                             "LiDAR in base: x y z (m) qx qy qz qw; with extrinsics_source=parameters")

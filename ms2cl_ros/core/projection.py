@@ -45,8 +45,10 @@ def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, 
     # One column more than asked for takes what falls beside the grid: cheaper than picking it out.
     width = grid.columns + 1
     x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
-    level = cv2.magnitude(x, y).ravel()
-    ranges = cv2.magnitude(level, z).ravel()
+    # not cv2.magnitude: its last bit depends on where the array lies in memory, and so would cells at a border
+    squared = x * x + y * y
+    level = np.sqrt(squared)
+    ranges = np.sqrt(squared + z * z)
     row = _cells(z, level, grid.elevation_top_deg, grid.elevation_step_deg, grid.rows)
     kept = (ranges >= min_range) & (ranges <= max_range) & (row < grid.rows)
     if not kept.any():

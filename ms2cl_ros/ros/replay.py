@@ -116,12 +116,12 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
         say("waiting for both nodes")
         _until(lambda: len(recorder.diagnostics) >= 2, START_TIMEOUT, nodes, "the nodes did not report within")
         say("pass 1: LiDAR only, the map grows")
-        _play(drive.map_bag, rate, progress)
+        _play(drive.map_bag, 2, rate, progress)  # points and odometry
         _until_still(lambda: _count(recorder), nodes)
         if not _count(recorder):
             raise DataError(f"the mapper stored no submap; see {out / 'log'} ({_verdicts(recorder)})")
         say("pass 2: camera only, each image looks for its place")
-        sent = _play(drive.query_bag, rate, progress)
+        sent = _play(drive.query_bag, 3, rate, progress)  # image, camera_info, and the mapper's odometry
         _until_still(lambda: len(recorder.matches), nodes)
         nodes.check()
         if not recorder.matches:
@@ -154,11 +154,11 @@ def _recorder() -> Iterator[Any]:
         rclpy.try_shutdown(context=context)
 
 
-def _play(bag: Path, rate: float, progress: Progress) -> dict[float, float]:
+def _play(bag: Path, listeners: int, rate: float, progress: Progress) -> dict[float, float]:
     """Plays a bag by `ms2cl play`; returns when, in monotonic seconds, each moment of it (seconds from its start) was
     published. Raises Ms2clError with the player's last words if it fails."""
-    command = [sys.executable, "-m", "ms2cl_ros.cli", "play", str(bag), "--rate", str(rate), "--wait", "1",
-               "--wait-timeout", str(START_TIMEOUT), "--log", "/dev/stdout"]
+    command = [sys.executable, "-m", "ms2cl_ros.cli", "play", str(bag), "--rate", str(rate),
+               "--wait", str(listeners), "--wait-timeout", str(START_TIMEOUT), "--log", "/dev/stdout"]
     sent: dict[float, float] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as player:
         assert player.stdout is not None and player.stderr is not None

@@ -3,7 +3,7 @@
 """DDS settings under which clouds and images arrive.
 
 Fast DDS keeps half a megabyte of shared memory by default, less than one cloud or image; best effort then loses about
-half of them between two processes. `config/fastdds.xml` gives it 64 MiB and leaves UDP on, so that processes without
+half of them between two processes. `config/fastdds.xml` gives it 16 MiB and leaves UDP on, so that processes without
 the setting, and other machines, are still heard. Figures: `benchmarks/transport.py`.
 """
 

@@ -111,7 +111,7 @@ def _route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequence[np
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("x of the map, metres")
     axes.set_ylabel("y of the map, metres")
-    axes.legend(loc="upper right", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(dots, ax=axes, location="bottom", shrink=0.6, extend="max",
                     label="error of the match, metres (line: from the true place to the answer)")

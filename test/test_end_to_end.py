@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The whole road on a small street: two sensors, two passes, real processes over DDS, the shipped model."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ms2cl_ros.core.config import Config
+from ms2cl_ros.demo import config_of
+from ms2cl_ros.tools.offline import localize_bag, map_bag
+
+pytest.importorskip("embreex", reason="the street is ray-cast with trimesh and embreex")
+STEP, LENGTH = 6.0, 240.0
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory):
+    """(map bag, query bag, config): pass 1 scans, pass 2 images of another day 0.35 m aside."""
+    from ms2cl_ros.tools.convert import convert_kitti_raw
+    from ms2cl_ros.training.city.drive import synthesize
+    folder = tmp_path_factory.mktemp("street")
+    made = synthesize(folder / "drive", seed=5, length=LENGTH, step_m=STEP, image_scale=0.4, azimuth_step_deg=0.45,
+                      workers=1)
+    for drive, name in zip(made.drives, ("map_bag", "query_bag")):
+        convert_kitti_raw(drive.folder, folder / name, poses=drive.folder / "poses_base.txt")
+    return folder / "map_bag", folder / "query_bag", config_of(folder, made.drives[0].folder)
+
+
+@pytest.fixture(scope="module")
+def offline(street):
+    """What `ms2cl map` and `ms2cl localize` make of it."""
+    map_, query, config = street
+    path = map_.parent / "offline.db"
+    return map_bag(map_, path, config), localize_bag(query, path, config)
+
+
+def test_offline_every_scan_becomes_a_submap_and_every_image_a_match(offline):
+    mapped, found = offline
+    assert mapped.submaps == mapped.seen == pytest.approx(LENGTH / STEP, abs=2)
+    assert len(found.matches) == found.seen == mapped.seen
+    assert not mapped.dropped
+    assert not found.dropped
+
+
+def test_most_places_are_found_again_on_another_day(street, offline):
+    from ms2cl_ros.core.encoder import Encoder
+    from ms2cl_ros.core.store import Store
+    from ms2cl_ros.tools.evaluation import recalls
+    from ms2cl_ros.tools.offline import truth
+    map_, query, config = street
+    motion = truth(query, config)
+    matches = offline[1].matches
+    truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
+    with Store.open(map_.parent / "offline.db", Encoder.load(config.encoder).sidecar, write=False) as store:
+        submaps = [T for _, _, T in store.poses()]
+    by = {(r.rank, r.radius): r for r in recalls(matches, [], truths, submaps)}
+    assert by[1, 5.0].chance < 0.05
+    # submaps are 6 m apart here, three times what the model was trained to bridge
+    assert by[5, 10.0].value > 0.5
+
+
+def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, ros, tmp_path):
+    from ms2cl_ros.ros.replay import Drive, run, write_summary
+    map_, query, config = street
+    config = replace(config, store=replace(config.store, database=str(tmp_path / "map.db")))
+    stages = []
+    drive = Drive("small street", map_, query)
+    outcome = run(drive, tmp_path, config, stages.append, lambda done, total: None, rate=2.0)
+    assert len(stages) == 3
+    expected = {m.stamp_ns: m for m in offline[1].matches}
+    assert len(outcome.submaps) == offline[0].submaps
+    assert len(outcome.matches) >= len(expected) - 1, "best effort may lose one"
+    for match in outcome.matches:
+        twin = expected[match.stamp_ns]
+        np.testing.assert_allclose(match.T_map_base, twin.T_map_base, atol=1e-6)
+        np.testing.assert_allclose(match.covariance, twin.covariance, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose([c.T_map_base for c in match.candidates],
+                                   [c.T_map_base for c in twin.candidates], atol=1e-6)
+    write_summary(tmp_path / "summary.json", outcome.summary)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["submaps"] == offline[0].submaps
+    assert summary["scan_rate_kept"] == 1.0
+    assert 0 < summary["latency_ms"]["median"] <= summary["latency_ms"]["p95"]
+
+
+def test_a_node_that_cannot_start_ends_the_run_with_its_own_words(street, ros, tmp_path):
+    from ms2cl_ros.core.errors import Ms2clError
+    from ms2cl_ros.ros.replay import Drive, run
+    map_, query, config = street
+    config = replace(config, store=replace(config.store, database="/proc/map.db"))
+    with pytest.raises(Ms2clError, match=r"submap_mapper ended with exit code 1.*proc/map\.db"):
+        run(Drive("no map", map_, query), tmp_path, config, lambda text: None, lambda done, total: None)
+
+
+def test_the_picture_of_a_run_is_drawn(street, offline, tmp_path):
+    import cv2
+
+    from ms2cl_ros.core.encoder import Encoder
+    from ms2cl_ros.core.store import Store
+    from ms2cl_ros.tools.offline import truth
+    from ms2cl_ros.tools.report import draw, examples
+    pytest.importorskip("matplotlib")
+    map_, query, config = street
+    config = replace(config, store=replace(config.store, database=str(map_.parent / "offline.db")))
+    matches, motion = offline[1].matches, truth(query, config)
+    truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
+    with Store.open(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
+        submaps = [T for _, _, T in store.poses()]
+    shown = examples(query, config, [matches[0].stamp_ns, matches[7].stamp_ns])
+    assert [e.score for e in shown] == pytest.approx([matches[i].candidates[0].score for i in (0, 7)], abs=1e-5)
+    draw(tmp_path / "report.png", "a small street", matches, truths, submaps, shown)
+    assert cv2.imread(str(tmp_path / "report.png")).shape[0] > 500
+
+
+def test_the_defaults_are_those_that_the_demo_starts_from(street):
+    _, _, config = street
+    assert replace(config, frames=Config().frames, store=Config().store) == Config()
