@@ -20,7 +20,7 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 ROS = ["ros-jazzy-rclpy[fastrtps]==7.1.6", *(f"ros-jazzy-{m}==5.3.6" for m in (
-    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "std-srvs", "diagnostic-msgs", "visualization-msgs"))]
+    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "diagnostic-msgs"))]
 
 setup(
     name=NAME,

@@ -203,11 +203,15 @@ def synthesize(output: Annotated[Path, typer.Option("-o", "--output", help="fold
                length: Annotated[float, typer.Option(help="metres round the block")] = 400.0,
                step: Annotated[float, typer.Option(help="metres between frames")] = 2.5,
                scale: Annotated[float, typer.Option(help="of a 1242 x 375 image")] = 0.5,
-               beams: Annotated[int, typer.Option(help="64, 32 or 16")] = 64) -> None:
+               beams: Annotated[int, typer.Option(help="64, 32 or 16")] = 64,
+               both: Annotated[bool, typer.Option(help="both sensors on both passes")] = False) -> None:
     """Make a street that exists nowhere and drive it twice: LiDAR first, then the camera on another day."""
+    from ms2cl_ros.training.city.drive import MAP_PASS, QUERY_PASS
     from ms2cl_ros.training.city.drive import synthesize as make
+    passes = [dataclasses.replace(p, lidar=p.lidar or both, camera=p.camera or both) for p in (MAP_PASS, QUERY_PASS)]
     with _bar("driving") as progress:
-        out = make(output, seed=seed, length=length, step_m=step, image_scale=scale, beams=beams, progress=progress)
+        out = make(output, seed=seed, passes=passes, length=length, step_m=step, image_scale=scale, beams=beams,
+                   progress=progress)
     for drive in out.drives:
         console.print(f"{drive.folder}: {drive.scans} scans, {drive.images} images, {drive.metres:.0f} m")
 

@@ -155,7 +155,6 @@ def test_transport_settings_of_the_user_are_left_alone(current):
 def started(command, tmp_path, extra=()):
     """A process in a group of its own; killed at the end if it is still there."""
     log = open(tmp_path / f"{len(list(tmp_path.iterdir()))}.log", "w+")  # noqa: SIM115 - closed below
-    # the transports of the launch files would put 64 MiB into /dev/shm for each process
     env = {**os.environ, "ROS_LOG_DIR": str(tmp_path / "log"), **dict(extra)}
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True)
     process.log = lambda: Path(log.name).read_text()

@@ -78,7 +78,7 @@ def draw(path: Path, rgb: np.ndarray, ranges: np.ndarray) -> None:
     figure, axes = plt.subplots(3, 1, figsize=(9, 11), constrained_layout=True)
     titles = ("camera image on the angular grid", "range image of the scan on the same cells",
               "the scan's depth edges in the image")
-    for ax, picture, title in zip(axes, (rgb, np.log(shown), marked), titles):
+    for ax, picture, title in zip(axes, (rgb, np.ma.log(shown), marked), titles):
         ax.imshow(picture, cmap="viridis_r", interpolation="nearest", aspect="equal")
         ax.set_title(title, fontsize=11)
         ax.set_axis_off()
