@@ -39,7 +39,7 @@ class SensorsConfig:
 class SubmapsConfig:
     """When a scan becomes a submap, and how it is looked at."""
 
-    distance: float = setting(1.0, "a new submap after this many metres", low=0.0, high=1000.0)
+    distance: float = setting(2.0, "a new submap after this many metres", low=0.0, high=1000.0)
     angle_deg: float = setting(20.0, "a new submap after turning this many degrees", low=0.0, high=360.0)
     headings: int = setting(24, "headings embedded per view, evenly around the turn", low=1, high=400)
 

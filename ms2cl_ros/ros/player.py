@@ -27,6 +27,7 @@ from ms2cl_ros.tools.bags import BagReader, Record, Topic, open_bag
 CLOCK, STATIC = "/clock", "/tf_static"
 NOT_DATA = (CLOCK, "/tf", STATIC, "/rosout", "/parameter_events")
 ACKNOWLEDGED_WITHIN = 10.0  # seconds that a subscriber has for taking what is left at the end
+MATCHED_PAUSE = 0.5  # seconds for subscribers that we see to see us too; best effort loses what is sent before
 PAUSE = 0.1  # seconds between two passes of a loop, so that a bag of one message does not become a flood
 
 OnProgress = Callable[[float, float], None]
@@ -120,6 +121,8 @@ class _Player:
                 names = ", ".join(sorted(p.topic_name for p in data))
                 raise Ms2clError(f"{found} of {wanted} subscriptions to {names} after {timeout:g} s: are the nodes "
                                  "running, in the same ROS_DOMAIN_ID, with QoS that fits?")
+        if wanted:
+            self._stop.wait(MATCHED_PAUSE)
 
     def run(self, begin_ns: int, rate: float, on_progress: OnProgress | None) -> None:
         """Once through the bag from `begin_ns`; returns early when stopped."""
