@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# a plain `torch` from PyPI brings gigabytes of CUDA; this names the release whose CPU build is used where there is one
+# a plain `torch` from PyPI brings gigabytes of CUDA; this names the release whose CPU build is used where there is one.
+# It has to stand in one command with torchvision, which would otherwise bring the newest torch along.
 TORCH ?= torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
@@ -28,8 +29,7 @@ $(VENV)/.demo: setup.py | $(BIN)/python
 	touch $@
 
 $(VENV)/.test: setup.py test/build_tf2_msgs.py | $(BIN)/python
-	$(PIP) $(TORCH)
-	$(PIP) -e '.[ros,city,plot,training,test]'
+	$(PIP) $(TORCH) -e '.[ros,city,plot,training,test]'
 	$(BIN)/python test/build_tf2_msgs.py
 	touch $@ $(VENV)/.demo
 

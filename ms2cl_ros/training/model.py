@@ -8,6 +8,7 @@ The camera's encoder also predicts a range map, which the LiDAR sees directly.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -30,13 +31,20 @@ def swin(size: tuple[int, int], channels: int, config: TrunkConfig) -> Any:
 
 
 def _declare_torchvision_operators() -> None:
-    """timm imports torchvision, whose CUDA build fails beside a CPU torch unless these two operators are declared."""
-    for name, schema in (("nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"),
-                         ("qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")):
-        try:
-            getattr(torch.ops.torchvision, name)
-        except AttributeError:
-            torch.library.define(f"torchvision::{name}", schema)
+    """timm imports torchvision, whose CUDA build from PyPI does not load beside a CPU torch and then lacks two operators.
+
+    They are declared only where that happened: declaring what torchvision brings itself ends the process.
+    """
+    try:
+        import torchvision  # noqa: F401 - whether it loads is the question
+        return
+    except RuntimeError as e:
+        if "torchvision::" not in str(e):
+            raise
+    for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
