@@ -31,7 +31,7 @@ def swin(size: tuple[int, int], channels: int, config: TrunkConfig) -> Any:
 
 
 def _declare_torchvision_operators() -> None:
-    """timm imports torchvision, whose CUDA build from PyPI does not load beside a CPU torch and then lacks two operators.
+    """timm imports torchvision, whose CUDA build does not load beside a CPU torch and then lacks two operators.
 
     They are declared only where that happened: declaring what torchvision brings itself ends the process.
     """
