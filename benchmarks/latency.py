@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.images import decode_compressed, decode_image
@@ -67,7 +68,7 @@ def main() -> None:
     mount = transform(config.frames.camera_extrinsics[:3], config.frames.camera_extrinsics[3:])
     budget = {"decode raw image": milliseconds(
         lambda: decode_image(rgb.tobytes(), "rgb8", WIDTH, HEIGHT, WIDTH * 3, False), args.repeats)}
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "map.db", encoder.sidecar, True) as store:
+    with tempfile.TemporaryDirectory() as folder, open_map(Path(folder) / "map.db", encoder.sidecar, True) as store:
         fill(store, encoder, args.submaps, config.submaps.headings)
         matcher = Matcher(config, encoder, store)
         began = time.perf_counter()

@@ -8,16 +8,16 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ms2cl_ros import __version__
+from ms2cl_ros import __version__, city_cli
+from ms2cl_ros.cli_options import Params, Set, bar, console, read_config
 from ms2cl_ros.core.errors import Ms2clError
+from ms2cl_ros.database_cli import app as database_app
 
 if TYPE_CHECKING:
     from ms2cl_ros.core.config import Config
@@ -26,49 +26,36 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
                   help="A camera finds its place in a LiDAR map.")
 convert_app = typer.Typer(no_args_is_help=True, help="Write public data sets as rosbag2.")
 app.add_typer(convert_app, name="convert")
-console = Console(stderr=True)
+app.add_typer(database_app, name="database")
 
-Params = Annotated[Path | None, typer.Option("--params-file", help="a ROS parameter file, as the nodes take it")]
-Set = Annotated[list[str] | None, typer.Option("--set", "-p", help="one setting, as in submaps.distance=2.0")]
 PointsTopic = Annotated[str, typer.Option(help="PointCloud2 topic; the only one if left out")]
 ImageTopic = Annotated[str, typer.Option(help="Image or CompressedImage topic; the only one if left out")]
 InfoTopic = Annotated[str, typer.Option(help="CameraInfo topic; the only one if left out")]
 PosesTopic = Annotated[str, typer.Option(help="Odometry or PoseStamped topic; the only one if left out")]
 
 
-def _config(params_file: Path | None, values: list[str] | None, **fixed: Any) -> Config:
-    import yaml
-
-    from ms2cl_ros.core import config
-    from ms2cl_ros.core.errors import ConfigError
-    settings = config.load(params_file) if params_file else config.Config()
-    pairs = dict(fixed)
-    for text in values or []:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise ConfigError(f"--set wants NAME=VALUE, got '{text}'")
-        pairs[name.strip()] = yaml.safe_load(value)
-    return config.from_mapping(pairs, settings)
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[Any]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    with Progress(TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
-                  transient=True) as progress:
-        task = progress.add_task(text, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
 @app.command("map")
-def map_command(bag: Path, output: Annotated[Path, typer.Option("-o", "--output", help="the map; extended if there")],
-                params_file: Params = None, set_: Set = None, points: PointsTopic = "", poses: PosesTopic = "") -> None:
-    """Turn the scans of BAG into a map. Example: ms2cl map drive1 -o campus.db"""
-    from ms2cl_ros.tools.offline import Topics, map_bag
-    config = _config(params_file, set_)
-    with _bar("mapping") as progress:
-        out = map_bag(bag, output, config, Topics(points=points, poses=poses), progress)
-    console.print(f"{out.submaps} submaps from {out.seen} scans in {output}" + _dropped(out.dropped))
+def map_command(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a bag with poses, or a folder of scans")],
+                output: Annotated[str, typer.Option("-o", "--output", help="the map; extended if there")],
+                params_file: Params = None, set_: Set = None, points: PointsTopic = "",
+                poses: Annotated[str, typer.Option(help="topic of the poses, the only one if left out; or, of a "
+                                                        "folder of scans, a pose file")] = "",
+                poses_of: Annotated[str, typer.Option(help="what a pose file has poses of: lidar or base")] = "lidar",
+                ) -> None:
+    """Turn the scans of BAG into a map. Example: ms2cl map drive1 -o campus.db
+
+    Of a folder of scans (.bin, .pcd, .ply, .npy, .npz), --poses names a pose file in TUM's or KITTI's form, as GLIM,
+    LIO-SAM or KISS-ICP leave it. Example: ms2cl map scans/ --poses traj_lidar.txt -o campus.db
+    """
+    from ms2cl_ros.tools.offline import Topics, is_scan_folder, map_bag, map_folder
+    config, how = read_config(params_file, set_), ""
+    with bar("mapping") as progress:
+        if is_scan_folder(bag):
+            out, how = map_folder(bag, poses, output, config, poses_of, progress)
+            how = f", poses found {how}"
+        else:
+            out = map_bag(bag, output, config, Topics(points=points, poses=poses), progress)
+    console.print(f"{out.submaps} submaps from {out.seen} scans in {output}{how}" + _dropped(out.dropped))
 
 
 @app.command()
@@ -81,9 +68,9 @@ def localize(bag: Path, map_: Annotated[Path, typer.Option("--map", "-m", help="
     Poses in the bag, if they are in the map's frame, are taken as the truth and recall is printed.
     """
     from ms2cl_ros.tools.offline import Topics, localize_bag
-    config = _config(params_file, set_)
+    config = read_config(params_file, set_)
     topics = Topics(image=image, camera_info=camera_info, poses=poses)
-    with _bar("localising") as progress:
+    with bar("localising") as progress:
         out = localize_bag(bag, map_, config, topics, progress)
     if json_:
         json_.write_text("".join(json.dumps(_plain_match(m)) + "\n" for m in out.matches))
@@ -92,9 +79,9 @@ def localize(bag: Path, map_: Annotated[Path, typer.Option("--map", "-m", help="
 
 
 def _print_recall(bag: Path, map_: Path, config: Config, topics: Any, out: Any) -> None:
+    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
     from ms2cl_ros.core.errors import TransformError
-    from ms2cl_ros.core.store import Store
     from ms2cl_ros.tools.evaluation import recalls
     from ms2cl_ros.tools.offline import truth
     from ms2cl_ros.tools.report import recall_table
@@ -105,7 +92,7 @@ def _print_recall(bag: Path, map_: Path, config: Config, topics: Any, out: Any) 
     except TransformError as e:
         console.print(f"no recall: {e}")
         return
-    with Store.open(map_, Encoder.load(config.encoder).sidecar, write=False) as store:
+    with open_map(map_, Encoder.load(config.encoder).sidecar, write=False) as store:
         stored = [T for _, _, T in store.poses()]
     Console().print(recall_table(recalls(out.matches, missed, truths, stored)))
 
@@ -129,13 +116,13 @@ def overlay(bag: Path, output: Annotated[Path, typer.Option("-o", "--output", he
     from ms2cl_ros.tools.offline import Topics
     from ms2cl_ros.tools.overlay import draw, on_one_grid
     topics = Topics(image=image, points=points, camera_info=camera_info)
-    draw(output, *on_one_grid(bag, number, _config(params_file, set_), topics))
+    draw(output, *on_one_grid(bag, number, read_config(params_file, set_), topics))
     console.print(f"written: {output}")
 
 
 def _convert(write: Any, source: Path, output: Path, storage: str, compressed: str | None, poses: Path | None) -> None:
     from ms2cl_ros.tools.convert import Options
-    with _bar("converting") as progress:
+    with bar("converting") as progress:
         out = write(source, output, Options(storage=storage, compressed=compressed), poses, progress=progress)
     for topic, count in out.counts.items():
         console.print(f"{count:7d}  {topic}", highlight=False)
@@ -198,25 +185,6 @@ def _transports() -> None:
 
 
 @app.command()
-def synthesize(output: Annotated[Path, typer.Option("-o", "--output", help="folder for KITTI raw drives")],
-               seed: Annotated[int, typer.Option(help="another seed, another street")] = 1,
-               length: Annotated[float, typer.Option(help="metres round the block")] = 400.0,
-               step: Annotated[float, typer.Option(help="metres between frames")] = 2.5,
-               scale: Annotated[float, typer.Option(help="of a 1242 x 375 image")] = 0.5,
-               beams: Annotated[int, typer.Option(help="64, 32 or 16")] = 64,
-               both: Annotated[bool, typer.Option(help="both sensors on both passes")] = False) -> None:
-    """Make a street that exists nowhere and drive it twice: LiDAR first, then the camera on another day."""
-    from ms2cl_ros.training.city.drive import MAP_PASS, QUERY_PASS
-    from ms2cl_ros.training.city.drive import synthesize as make
-    passes = [dataclasses.replace(p, lidar=p.lidar or both, camera=p.camera or both) for p in (MAP_PASS, QUERY_PASS)]
-    with _bar("driving") as progress:
-        out = make(output, seed=seed, passes=passes, length=length, step_m=step, image_scale=scale, beams=beams,
-                   progress=progress)
-    for drive in out.drives:
-        console.print(f"{drive.folder}: {drive.scans} scans, {drive.images} images, {drive.metres:.0f} m")
-
-
-@app.command()
 def demo(out: Annotated[Path, typer.Option(help="where the map, the figures and the picture go")] = Path("demo"),
          drive: Annotated[Path | None, typer.Option(help="a KITTI raw drive instead of the synthetic street")] = None,
          seed: Annotated[int, typer.Option(help="of the synthetic street")] = 1,
@@ -237,6 +205,9 @@ def config_command() -> None:
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+city_cli.register(app)
 
 
 def main() -> None:

@@ -49,9 +49,10 @@ def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console
 def _synthetic(out: Path, seed: int, console: Console) -> tuple[Drive, Path]:
     """A street that exists nowhere, driven twice: other cars, other light, a little to the side."""
     from ms2cl_ros.training.city.drive import synthesize
+    from ms2cl_ros.training.city.recipe import Recipe
     with _bar(console) as (say, progress):
         say("making a street and driving it twice")
-        made = synthesize(out / "drive", seed=seed, progress=progress)
+        made = synthesize(out / "drive", Recipe(seed=seed), progress=progress)
         folders = [d.folder for d in made.drives]
         for folder, bag in zip(folders, ("map_bag", "query_bag")):
             say(f"writing {bag}")

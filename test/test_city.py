@@ -19,27 +19,29 @@ from ms2cl_ros.tools.kitti import read_raw
 pytest.importorskip("trimesh", reason="the street's trees need trimesh")
 pytest.importorskip("embreex", reason="tracing the street needs embreex")
 
-from ms2cl_ros.training.city import camera, lidar
-from ms2cl_ros.training.city.drive import MAP_PASS, QUERY_PASS, DrivePass, drive_poses, synthesize
+from ms2cl_ros.training.city import camera, lens, lidar
+from ms2cl_ros.training.city.city import City, build_city
+from ms2cl_ros.training.city.drive import synthesize
 from ms2cl_ros.training.city.kitti_files import EARTH, write_calibration
-from ms2cl_ros.training.city.scene import Scene, rotate
-from ms2cl_ros.training.city.soup import CAR, GROUND, Soup, merge
-from ms2cl_ros.training.city.street import Street, build_street, parked
+from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS, DrivePass, drive_poses, visits
+from ms2cl_ros.training.city.recipe import Day, Recipe
+from ms2cl_ros.training.city.scene import Scene, directions, rotate
+from ms2cl_ros.training.city.soup import CAR, GROUND, Soup
 
 SEED, LENGTH = 3, 240.0
-SMALL = {"seed": SEED, "length": LENGTH, "step_m": 60.0, "image_scale": 0.15, "azimuth_step_deg": 1.0}
+SMALL = {"recipe": Recipe(seed=SEED, length=LENGTH), "step_m": 60.0, "image_scale": 0.15, "azimuth_step_deg": 1.0}
 QUIET = dataclasses.replace(lidar.lidar_spec(64, 1.0), range_noise=0.0, lost=0.0)
 
 
 @pytest.fixture(scope="module")
-def street() -> Street:
-    return build_street(SEED, LENGTH)
+def city() -> City:
+    return build_city(Recipe(seed=SEED, length=LENGTH))
 
 
 @pytest.fixture(scope="module")
-def scenes(street: Street) -> list[Scene]:
-    """The street on two days."""
-    return [Scene(merge([street.static, parked(street, day, 0.5)]), street.textures) for day in (0, 1)]
+def scenes(city: City) -> list[Scene]:
+    """The city on two days."""
+    return [city.scene(Day(day, car_change=0.5), reach=np.inf) for day in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +60,12 @@ def soup_bytes(soup: Soup) -> bytes:
     return b"".join(np.ascontiguousarray(getattr(soup, f.name)).tobytes() for f in dataclasses.fields(soup))
 
 
-def test_the_same_seed_gives_the_same_street_and_another_seed_another(street: Street) -> None:
-    again, other = build_street(SEED, LENGTH), build_street(SEED + 1, LENGTH)
-    assert soup_bytes(again.static) == soup_bytes(street.static)
-    assert again.textures.texels.tobytes() == street.textures.texels.tobytes()
-    assert soup_bytes(other.static) != soup_bytes(street.static)
-    assert np.abs(other.route.xy[:500] - street.route.xy[:500]).max() > 1.0
+def test_the_same_seed_gives_the_same_street_and_another_seed_another(city: City) -> None:
+    again, other = (build_city(Recipe(seed=SEED + k, length=LENGTH)) for k in (0, 1))
+    assert soup_bytes(again.static) == soup_bytes(city.static)
+    assert again.textures.texels.tobytes() == city.textures.texels.tobytes()
+    assert soup_bytes(other.static) != soup_bytes(city.static)
+    assert np.abs(other.route.xy[:500] - city.route.xy[:500]).max() > 1.0
 
 
 def test_the_same_arguments_write_the_same_bytes_with_any_number_of_processes(tmp_path: Path) -> None:
@@ -76,13 +78,14 @@ def test_the_same_arguments_write_the_same_bytes_with_any_number_of_processes(tm
     assert [name for name in one if one[name] != two[name]] == []
 
 
-def test_scan_points_fall_on_the_pixels_that_see_them(street: Street, scenes: list[Scene], tmp_path: Path) -> None:
+def test_scan_points_fall_on_the_pixels_that_see_them(city: City, scenes: list[Scene], tmp_path: Path) -> None:
     """Where four neighbouring pixels see one triangle, inverse depth is linear between them; there, through the written
-    calibration, 98 % of the points agree with the picture's rays to 5 mm (thin things between the pixels do not).
-    Half a pixel beside, less than a third do."""
+    calibration, 98 % of the points that nothing hides from the camera agree with the picture's rays to 5 mm (thin
+    things between the pixels do not). Half a pixel beside, less than a third do."""
     spec = camera.camera_spec(0.25)
-    T_map_base = drive_poses(street, MAP_PASS, 30.0)[1][5]
+    T_map_base = drive_poses(city, MAP_PASS, 30.0)[1][5]
     points = lidar.sweep(scenes[0], QUIET, T_map_base, np.random.default_rng(0))[:, :3]
+    points = points[unhidden(scenes[0], T_map_base @ spec.T_base_camera(), T_map_base @ QUIET.T_base_lidar(), points)]
     write_calibration(tmp_path, spec.model, spec.T_base_camera(), QUIET.T_base_lidar())
     uv, depth = project(tmp_path, points)
     seen, triangle = depth_image(scenes[0], spec, T_map_base)
@@ -104,6 +107,14 @@ def test_scan_points_fall_on_the_pixels_that_see_them(street: Street, scenes: li
     assert agreement(0.5) < 0.33
 
 
+def unhidden(scene: Scene, T_map_camera: np.ndarray, T_map_lidar: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(n,) bool: a ray from the camera towards the point (sensor frame) ends there, and not in front of it."""
+    toward = apply(T_map_lidar, points.astype(float)) - T_map_camera[:3, 3]
+    far = np.linalg.norm(toward, axis=1)
+    hits = scene.cast(np.broadcast_to(T_map_camera[:3, 3], toward.shape), toward / far[:, None])
+    return np.abs(hits.distance - far) < 0.01
+
+
 def project(folder: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (n, 2) and depths (n,) of scan points, from the calibration files alone."""
     rig = dict(line.split(":", 1) for line in (folder / "calib_velo_to_cam.txt").read_text().splitlines())
@@ -117,23 +128,23 @@ def project(folder: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def depth_image(scene: Scene, spec: camera.CameraSpec, T_map_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Metres along the optical axis and triangle numbers, both (H, W), from the rays that colour the picture."""
     T = T_map_base @ spec.T_base_camera()
-    rays = camera.pixel_rays(spec)
+    rays = lens.pixel_rays(spec.model)
     hits = scene.cast(np.broadcast_to(T[:3, 3], rays.shape), rotate(T, rays))
     shape = spec.model.height, spec.model.width
     return (hits.distance * rays[:, 2]).reshape(shape), hits.triangle.reshape(shape)
 
 
-def test_a_picture_changes_colour_where_its_depth_jumps(street: Street, scenes: list[Scene]) -> None:
+def test_a_picture_changes_colour_where_its_depth_jumps(city: City, scenes: list[Scene]) -> None:
     spec = camera.camera_spec(0.25)
-    T = drive_poses(street, QUERY_PASS, 30.0)[1][4]
+    T = drive_poses(city, QUERY_PASS, 30.0)[1][4]
     rgb = camera.picture(scenes[1], spec, camera.daylight(np.random.default_rng(1)), T, np.random.default_rng(2))
     step = np.abs(np.diff(np.log(np.minimum(depth_image(scenes[1], spec, T)[0], 200)), axis=1))
     edge = np.abs(np.diff(rgb.astype(float), axis=1)).mean(2)
     assert edge[step > 0.3].mean() > 2 * edge[step < 0.02].mean()
 
 
-def test_only_cars_differ_between_two_days(street: Street, scenes: list[Scene]) -> None:
-    n = len(street.static)
+def test_only_cars_differ_between_two_days(city: City, scenes: list[Scene]) -> None:
+    n = len(city.static)
     first, second = (scene.soup for scene in scenes)
     assert np.array_equal(first.corners[:n], second.corners[:n])
     assert (first.material[n:] == CAR).all() and (second.material[n:] == CAR).all()
@@ -157,13 +168,13 @@ def pairs(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return out
 
 
-def test_a_point_of_a_wall_is_seen_from_both_passes_to_the_millimetre(street: Street, scenes: list[Scene]) -> None:
+def test_a_point_of_a_wall_is_seen_from_both_passes_to_the_millimetre(city: City, scenes: list[Scene]) -> None:
     """Rays from the other pass to what the first one met end there, or on something in between."""
-    a, b = (drive_poses(street, p, 40.0)[1][1] @ QUIET.T_base_lidar() for p in (MAP_PASS, QUERY_PASS))
-    rays = lidar.directions(np.linspace(-np.pi, np.pi, 900)[None], np.deg2rad([[-1.0], [1.0], [-4.0]])).reshape(-1, 3)
+    a, b = (drive_poses(city, p, 40.0)[1][1] @ QUIET.T_base_lidar() for p in (MAP_PASS, QUERY_PASS))
+    rays = directions(np.linspace(-np.pi, np.pi, 900)[None], np.deg2rad([[-1.0], [1.0], [-4.0]])).reshape(-1, 3)
     rays = rotate(a, rays)
     hits = scenes[0].cast(np.broadcast_to(a[:3, 3], rays.shape), rays)
-    wall = hits.met & (hits.triangle < len(street.static))
+    wall = hits.met & (hits.triangle < len(city.static))
     target = a[:3, 3] + rays[wall] * hits.distance[wall, None]
     toward = target - b[:3, 3]
     far = np.linalg.norm(toward, axis=1)
@@ -173,10 +184,10 @@ def test_a_point_of_a_wall_is_seen_from_both_passes_to_the_millimetre(street: St
     assert np.abs(again.distance[same] - far[same]).max() < 5e-3
 
 
-def test_nothing_stands_in_the_road(street: Street) -> None:
-    standing = street.static.corners[street.static.material != GROUND].reshape(-1, 3)
-    low = standing[:, 2] - street.terrain.height(standing[:, 0], standing[:, 1]) < 2.5
-    assert street.route.distance(standing[low][:, :2]).min() > street.half_width - 0.05
+def test_nothing_stands_in_the_road(city: City) -> None:
+    standing = city.static.corners[city.static.material != GROUND].reshape(-1, 3)
+    low = standing[:, 2] - city.terrain.height(standing[:, 0], standing[:, 1]) < 2.5
+    assert city.network[0].distance(standing[low][:, :2]).min() > city.half_width - 0.05
 
 
 def test_a_kitti_reader_takes_both_drives(drives: list[Path]) -> None:
@@ -206,18 +217,18 @@ def test_the_mercator_of_the_devkit_gives_the_poses_back_within_a_millimetre(dri
         assert np.abs((got - got[0]) - (truth - truth[0])).max() < 1e-3
 
 
-def test_the_query_drives_the_same_way_a_little_to_the_side(street: Street) -> None:
-    a, b = (drive_poses(street, p, 10.0)[1] for p in (MAP_PASS, dataclasses.replace(QUERY_PASS, start=0.0)))
+def test_the_query_drives_the_same_way_a_little_to_the_side(city: City) -> None:
+    a, b = (drive_poses(city, p, 10.0)[1] for p in (MAP_PASS, dataclasses.replace(QUERY_PASS, start=0.0)))
     aside = np.einsum("ni,ni->n", b[:, :3, 3] - a[:, :3, 3], a[:, :3, 1])
     assert aside.min() > 0.15 and aside.max() < 0.55
-    back = drive_poses(street, DrivePass(reverse=True), 10.0)[1]
+    back = drive_poses(city, DrivePass(reverse=True), 10.0)[1]
     assert (np.einsum("ni,ni->n", back[1:, :3, 0], np.diff(back[:, :3, 3], axis=0)) > 0).all()
 
 
 @pytest.mark.parametrize(("beams", "top"), [(64, 2.0), (32, 10.67), (16, 15.0)])
-def test_beams_keep_to_their_elevations(street: Street, scenes: list[Scene], beams: int, top: float) -> None:
+def test_beams_keep_to_their_elevations(city: City, scenes: list[Scene], beams: int, top: float) -> None:
     spec = dataclasses.replace(lidar.lidar_spec(beams, 2.0), range_noise=0.0)
-    scan = lidar.sweep(scenes[0], spec, drive_poses(street, MAP_PASS, 50.0)[1][0], np.random.default_rng(0))
+    scan = lidar.sweep(scenes[0], spec, drive_poses(city, MAP_PASS, 50.0)[1][0], np.random.default_rng(0))
     elevation = np.rad2deg(np.arcsin(scan[:, 2] / np.linalg.norm(scan[:, :3], axis=1)))
     nearest = np.abs(elevation[:, None] - np.array(spec.elevations_deg)).min(1)
     assert len(spec.elevations_deg) == beams and max(spec.elevations_deg) == top
@@ -226,14 +237,38 @@ def test_beams_keep_to_their_elevations(street: Street, scenes: list[Scene], bea
 
 def test_what_makes_no_street_is_refused_with_the_reason(tmp_path: Path, drives: list[Path]) -> None:
     with pytest.raises(ConfigError, match="no LiDAR of 48 beams"):
-        synthesize(tmp_path, beams=48)
+        synthesize(tmp_path, lidar=48)
     with pytest.raises(ConfigError, match="240 to 2000 m"):
-        build_street(1, 50.0)
+        build_city(Recipe(length=50.0))
     with pytest.raises(ConfigError, match="seed -1"):
-        build_street(-1, LENGTH)
+        build_city(Recipe(seed=-1))
     with pytest.raises(ConfigError, match="step_m"):
         synthesize(tmp_path, step_m=0.0)
-    with pytest.raises(ConfigError, match="at least one pass"):
+    with pytest.raises(ConfigError, match="at least one of them"):
         synthesize(tmp_path, passes=[DrivePass(lidar=False, camera=False)])
-    with pytest.raises(DataError, match="already exists"):
-        synthesize(drives[0].parents[1], **SMALL)
+    with pytest.raises(DataError, match="other arguments"):
+        synthesize(drives[0].parents[1], **{**SMALL, "step_m": 30.0})
+
+
+def test_a_stopped_run_is_finished_and_nothing_is_made_twice(tmp_path: Path) -> None:
+    small = {**SMALL, "step_m": 120.0, "passes": [DrivePass()], "workers": 1}
+    folder = synthesize(tmp_path / "once", **small).drives[0].folder
+    whole = files(folder)
+    kept, lost = folder / "image_02/data/0000000000.png", folder / "velodyne_points/data/0000000001.bin"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    synthesize(tmp_path / "once", **small)
+    assert files(folder) == whole and kept.stat().st_mtime_ns == before
+
+
+def test_frames_that_come_by_again_are_told_with_their_direction() -> None:
+    """40 m out, 40 m back on the same road (opposite), then, after a detour, out again (same)."""
+    x = np.r_[np.arange(0, 100, 5.0), np.arange(100, -5, -5.0), np.arange(-60, 100, 5.0)]
+    heading = np.r_[np.zeros(20), np.full(21, np.pi), np.zeros(32)]
+    poses = np.tile(np.eye(4), (len(x), 1, 1))
+    poses[:, 0, 3], poses[:, 0, 0], poses[:, 1, 0] = x, np.cos(heading), np.sin(heading)
+    seen = visits(poses, np.arange(len(x)) * 5.0)
+    assert not seen.again[:20].any()
+    assert seen.again[28:40].all() and seen.opposite[28:40].all()
+    assert seen.again[54:].all() and not seen.opposite[54:].any()
+    assert not seen.again[41:52].any()

@@ -21,9 +21,10 @@ def street(tmp_path_factory):
     """(map bag, query bag, config): pass 1 scans, pass 2 images of another day 0.35 m aside."""
     from ms2cl_ros.tools.convert import convert_kitti_raw
     from ms2cl_ros.training.city.drive import synthesize
+    from ms2cl_ros.training.city.recipe import Recipe
     folder = tmp_path_factory.mktemp("street")
-    made = synthesize(folder / "drive", seed=5, length=LENGTH, step_m=STEP, image_scale=0.4, azimuth_step_deg=0.45,
-                      workers=1)
+    made = synthesize(folder / "drive", Recipe(seed=5, length=LENGTH), step_m=STEP, image_scale=0.4,
+                      azimuth_step_deg=0.45, workers=1)
     for drive, name in zip(made.drives, ("map_bag", "query_bag")):
         convert_kitti_raw(drive.folder, folder / name, poses=drive.folder / "poses_base.txt")
     return folder / "map_bag", folder / "query_bag", config_of(folder, made.drives[0].folder)
@@ -46,15 +47,15 @@ def test_offline_every_scan_becomes_a_submap_and_every_image_a_match(offline):
 
 
 def test_most_places_are_found_again_on_another_day(street, offline):
+    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
-    from ms2cl_ros.core.store import Store
     from ms2cl_ros.tools.evaluation import recalls
     from ms2cl_ros.tools.offline import truth
     map_, query, config = street
     motion = truth(query, config)
     matches = offline[1].matches
     truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
-    with Store.open(map_.parent / "offline.db", Encoder.load(config.encoder).sidecar, write=False) as store:
+    with open_map(map_.parent / "offline.db", Encoder.load(config.encoder).sidecar, write=False) as store:
         submaps = [T for _, _, T in store.poses()]
     by = {(r.rank, r.radius): r for r in recalls(matches, [], truths, submaps)}
     assert by[1, 5.0].chance < 0.05
@@ -98,8 +99,8 @@ def test_a_node_that_cannot_start_ends_the_run_with_its_own_words(street, ros, t
 def test_the_picture_of_a_run_is_drawn(street, offline, tmp_path):
     import cv2
 
+    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
-    from ms2cl_ros.core.store import Store
     from ms2cl_ros.tools.offline import truth
     from ms2cl_ros.tools.report import draw, examples
     pytest.importorskip("matplotlib")
@@ -107,7 +108,7 @@ def test_the_picture_of_a_run_is_drawn(street, offline, tmp_path):
     config = replace(config, store=replace(config.store, database=str(map_.parent / "offline.db")))
     matches, motion = offline[1].matches, truth(query, config)
     truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
-    with Store.open(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
+    with open_map(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
         submaps = [T for _, _, T in store.poses()]
     shown = examples(query, config, [matches[0].stamp_ns, matches[7].stamp_ns])
     assert [e.score for e in shown] == pytest.approx([matches[i].candidates[0].score for i in (0, 7)], abs=1e-5)

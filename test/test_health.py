@@ -146,3 +146,23 @@ def test_an_exception_is_handed_over_and_the_next_job_is_done():
     assert done.wait(10)
     worker.stop()
     assert failed == [("no", "bad")]
+
+
+def test_idle_work_is_done_between_jobs_until_there_is_none_left():
+    done, left, rested = [], [3, 2, 1], threading.Event()
+
+    def idle():
+        if left:
+            done.append(left.pop())
+        if not left:
+            rested.set()
+        return bool(left)
+
+    worker = Worker(done.append, lambda error, job: None, 4, "test", idle)
+    assert rested.wait(5.0)
+    rested.clear()
+    left.append(4)
+    worker.put("job")
+    assert rested.wait(5.0)
+    worker.stop()
+    assert done == [1, 2, 3, "job", 4]

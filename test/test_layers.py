@@ -10,8 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent / "ms2cl_ros"
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 ORDER = ["errors", "types", "geometry", "config", "install", "sidecar", "pointcloud2", "images", "cameras", "messages",
-         "frames", "extrinsics", "projection", "encoder", "store", "index", "retrieval", "mapper", "matcher"]
-ENGINES = {"onnxruntime": {"core/encoder.py"}, "faiss": {"core/index.py"}, "sqlite3": {"core/store.py"},
+         "frames", "corrections", "extrinsics", "projection", "encoder", "accumulation", "views",
+         "records", "store", "filelock", "schema", "sqlite_file", "soundness", "recovery", "sqlite",
+         "parcels", "server", "server_tables", "server_rows", "server_soundness", "postgres", "exchange", "cache",
+         "exchanger", "fleet", "database",
+         "retention", "vectors", "index", "retrieval", "surroundings", "mapper", "matcher"]
+ENGINES = {"psycopg": {"core/server.py"}, "pgvector": {"core/server.py"},
+           "onnxruntime": {"core/encoder.py"}, "faiss": {"core/vectors.py"}, "sqlite3": {"core/sqlite_file.py"},
            "cv2": {"core/images.py", "core/cameras.py", "core/projection.py"}}
 ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "tf2_msgs", "diagnostic_msgs", "rosgraph_msgs"}
 HEAVY = {"torch", "timm", "trimesh", "embreex"}

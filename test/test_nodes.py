@@ -32,8 +32,8 @@ from synthetic_messages import (
 )
 
 from ms2cl_ros.core import sidecar
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import ConfigError, ModelError, StoreError
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.nodes.place_matcher import PlaceMatcher
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
 
@@ -363,7 +363,7 @@ def test_the_matcher_waits_for_a_map_and_opens_it_when_it_appears(ros, tiny_mode
 def test_a_map_that_was_replaced_is_opened_anew(city, ros, tiny_model, tmp_path):
     path = tmp_path / "map.db"
     other = tmp_path / "other.db"
-    Store.open(other, sidecar.load(tiny_model), write=True).close()
+    open_map(other, sidecar.load(tiny_model), write=True).close()
     other.replace(path)
     assert ros.spin_until(lambda: city.matcher._store is not None and city.matcher._store.count() == 0)
 

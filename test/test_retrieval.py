@@ -14,7 +14,7 @@ FORWARD = transform([0.0, 0.0, 0.0], [-0.5, 0.5, -0.5, 0.5])  # optical frame lo
 
 
 def entry(T_map_base: np.ndarray, heading: float, lidar: np.ndarray) -> Entry:
-    return Entry(1, View(T_map_base, np.array([heading]), np.zeros((1, 3), np.float32), 1), heading, lidar)
+    return Entry(1, View(T_map_base, np.array([heading]), np.zeros((1, 3), np.float32), id=1), heading, lidar)
 
 
 @pytest.mark.parametrize(("mount", "heading"), [(0.0, 0.0), (np.pi / 2, 0.0), (0.0, np.pi), (-0.7, 1.1)])

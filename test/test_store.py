@@ -7,41 +7,36 @@ import sqlite3
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
+from tiny_submaps import GRID, MODEL, rendered, submap, write_schema_1
 
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import rotation_z, transform
 from ms2cl_ros.core.index import Index
-from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
-from ms2cl_ros.core.store import Store, pack, unpack
-from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
+from ms2cl_ros.core.records import (
+    POINT_STEP,
+    checksum,
+    pack_points,
+    pack_ranges,
+    unpack_points,
+    unpack_ranges,
+)
+from ms2cl_ros.core.sidecar import Embedding
+from ms2cl_ros.core.types import AngularGrid, RangeImage
 
-GRID = AngularGrid(4, 10, 2.0, 4.0, 9.0)
-MODEL = Sidecar("tiny", CameraInput("c", "0", "whole_image", None, (2, 2), ("red",), (0.0,), (1.0,)),
-                LidarInput("l", "0", GRID, (4, 10), ("valid",), (0.0,), (1.0,), 1.0, 90.0),
-                Embedding(3, 1, "cosine", 10.0), {})
 RNG = np.random.default_rng(1)
-
-
-def submap(x: float, headings: int = 2, descriptors: np.ndarray | None = None) -> Submap:
-    T = transform([x, 2.0, 0.5]) @ rotation_z(0.3)
-    if descriptors is None:
-        descriptors = RNG.normal(size=(headings, 3))
-        descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-    ranges = RNG.uniform(0, 90, (4, 40)).astype(np.float32)
-    view = View(T @ transform([0.0, 1.5, 0.0]), np.arange(headings) * 0.5, descriptors.astype(np.float32))
-    return Submap(int(x * 1e9), T, transform([0.0, 0.0, 1.7]), RangeImage(ranges, GRID.panorama()), (view,),
-                  np.eye(6) * 0.1, travelled=x)
 
 
 def test_a_range_image_survives_storage_within_half_a_centimetre():
     image = RangeImage(RNG.uniform(0, 200, (4, 40)).astype(np.float32), GRID.panorama())
-    assert np.abs(unpack(pack(image), GRID.panorama()).ranges - image.ranges).max() <= 0.0051
+    assert np.abs(unpack_ranges(pack_ranges(image), GRID.panorama()).ranges - image.ranges).max() <= 0.0051
 
 
 def test_what_was_added_is_read_back_by_another_connection(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         kept = writer.add(submap(3.0))
-        with Store.open(tmp_path / "m.db", MODEL, write=False) as reader:
+        with open_map(tmp_path / "m.db", MODEL, write=False) as reader:
             assert reader.count() == 1
             [(key, lidar, view)] = reader.views_after(0)
             np.testing.assert_allclose(view.T_map_base, kept.views[0].T_map_base, atol=1e-12)
@@ -53,9 +48,9 @@ def test_what_was_added_is_read_back_by_another_connection(tmp_path):
 
 
 def test_a_reader_sees_submaps_added_after_it_opened(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         writer.add(submap(0.0))
-        with Store.open(tmp_path / "m.db", MODEL, write=False) as reader:
+        with open_map(tmp_path / "m.db", MODEL, write=False) as reader:
             index = Index(reader, 3)
             assert index.refresh() == 1
             target = writer.add(submap(7.0, 1, np.array([[0.0, 0.6, 0.8]])))
@@ -67,7 +62,7 @@ def test_a_reader_sees_submaps_added_after_it_opened(tmp_path):
 
 
 def test_the_index_gives_every_view_once_with_its_best_heading(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         around = np.array([[1.0, 0.0, 0.0], [0.9, np.sqrt(1 - 0.81), 0.0], [0.0, 0.0, 1.0]])
         for x in range(5):
             writer.add(submap(float(x), 3, around))
@@ -80,7 +75,7 @@ def test_the_index_gives_every_view_once_with_its_best_heading(tmp_path):
 
 
 def test_an_empty_map_answers_with_nothing(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         index = Index(writer, 3)
         assert index.refresh() == 0
         assert index.search(np.array([1.0, 0.0, 0.0]), 5) == []
@@ -88,68 +83,259 @@ def test_an_empty_map_answers_with_nothing(tmp_path):
 
 def test_each_writer_session_is_kept_apart(tmp_path):
     for _ in range(2):
-        with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+        with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
             assert writer.add(submap(1.0)).session == writer.add(submap(2.0)).session
     sessions = sqlite3.connect(tmp_path / "m.db").execute("SELECT DISTINCT session FROM submaps").fetchall()
     assert sessions == [(1,), (2,)]
 
 
 def test_a_second_writer_is_refused_and_welcome_once_the_first_has_closed(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True), pytest.raises(StoreError, match="another process"):
-        Store.open(tmp_path / "m.db", MODEL, write=True)
-    Store.open(tmp_path / "m.db", MODEL, write=True).close()
+    with open_map(tmp_path / "m.db", MODEL, write=True), pytest.raises(StoreError, match="another process"):
+        open_map(tmp_path / "m.db", MODEL, write=True)
+    open_map(tmp_path / "m.db", MODEL, write=True).close()
 
 
 def test_a_map_of_another_model_is_refused_with_both_names(tmp_path):
-    Store.open(tmp_path / "m.db", MODEL, write=True).close()
+    open_map(tmp_path / "m.db", MODEL, write=True).close()
     other = dataclasses.replace(MODEL, name="other", embedding=Embedding(4, 1, "cosine", 10.0))
     for write in (True, False):
         with pytest.raises(StoreError, match=r"'tiny'.*'other'"):
-            Store.open(tmp_path / "m.db", other, write=write)
+            open_map(tmp_path / "m.db", other, write=write)
 
 
 def test_files_that_are_no_map_are_refused(tmp_path):
     (tmp_path / "text.db").write_text("no database at all, but long enough to be read as a header of one " * 30)
     with pytest.raises(StoreError, match="file is not a database"):
-        Store.open(tmp_path / "text.db", MODEL, write=False)
+        open_map(tmp_path / "text.db", MODEL, write=False)
     foreign = sqlite3.connect(tmp_path / "foreign.db")
     foreign.execute("CREATE TABLE t (x)")
     foreign.close()
     with pytest.raises(StoreError, match="no map of ms2cl_ros"):
-        Store.open(tmp_path / "foreign.db", MODEL, write=True)
+        open_map(tmp_path / "foreign.db", MODEL, write=True)
     with pytest.raises(StoreError, match="ms2cl map"):
-        Store.open(tmp_path / "missing.db", MODEL, write=False)
+        open_map(tmp_path / "missing.db", MODEL, write=False)
 
 
 def test_a_map_of_a_later_schema_is_refused(tmp_path):
-    Store.open(tmp_path / "m.db", MODEL, write=True).close()
+    open_map(tmp_path / "m.db", MODEL, write=True).close()
     db = sqlite3.connect(tmp_path / "m.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreError, match="schema 99"):
-        Store.open(tmp_path / "m.db", MODEL, write=True)
+        open_map(tmp_path / "m.db", MODEL, write=True)
 
 
-def test_a_view_with_a_flipped_bit_is_refused_and_named(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+def test_points_survive_storage_within_half_a_step_of_the_lattice_in_another_order():
+    points = RNG.uniform(-120, 120, (3000, 3)).astype(np.float32)
+    back = unpack_points(pack_points(points))
+    assert (back.shape, back.dtype) == (points.shape, np.float32)
+    away, nearest = cKDTree(points).query(back)
+    assert away.max() <= np.sqrt(3) * POINT_STEP / 2 + 1e-4
+    assert len(set(nearest)) == len(points)
+
+
+def test_points_beyond_the_lattice_are_kept_more_coarsely_and_none_are_none():
+    far = np.array([[400.0, -400.0, 3.0]])
+    np.testing.assert_allclose(unpack_points(pack_points(far)), far, atol=0.0075)
+    assert unpack_points(pack_points(np.zeros((0, 3)))).shape == (0, 3)
+    assert unpack_points(pack_points(None)) is None
+    with pytest.raises(StoreError, match="1 of a submap's 2 points are not finite"):
+        pack_points(np.array([[0.0, 0.0, np.nan], [1.0, 1.0, 1.0]]))
+
+
+def test_a_checksum_tells_fields_and_kinds_apart():
+    assert checksum(b"ab", b"c") != checksum(b"a", b"bc")
+    assert len({checksum(1), checksum(1.0), checksum("1"), checksum(b"1"), checksum(None)}) == 5
+
+
+def test_a_submap_is_read_back_whole(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        kept = writer.add(submap(3.0, points=50))
+        aside, = writer.add_views(kept.id, [rendered(3.0, 1.75)])
+        back = writer.submap(kept.id)
+        assert (back.id, back.stamp_ns, back.session, back.travelled, back.sensor) == (1, 3 * 10**9, 1, 3.0, "tiny")
+        np.testing.assert_array_equal(back.covariance, kept.covariance)
+        assert len(back.points) == 50
+        assert [(v.id, v.rendered) for v in back.views] == [(1, False), (2, True)]
+        np.testing.assert_array_equal(back.views[1].coarse, aside.coarse)
+        np.testing.assert_allclose(back.views[1].T_map_base, aside.T_map_base, atol=1e-12)
+        assert writer.submap(kept.id, views=False).views == ()
+        assert (writer.count(), writer.view_count(), writer.last_view_id()) == (1, 2, 2)
+        with pytest.raises(StoreError, match="no submap 7"):
+            writer.submap(7)
+
+
+def test_submaps_with_points_wait_to_be_rendered_around_until_they_were(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        keys = [writer.add(submap(x, points=9 if x != 2.0 else 0)).id for x in (1.0, 2.0, 3.0)]
+        assert writer.unrendered() == [keys[0], keys[2]]
+        writer.add_views(keys[0], [])
+        assert writer.unrendered() == [keys[2]]
+
+
+def test_near_gives_ids_by_distance_on_both_sides_of_zero_and_of_strips(tmp_path):
+    places = [-130.0, -64.0, -1.0, 0.0, 63.9, 64.1, 500.0]
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        keys = {x: writer.add(submap(x)).id for x in places}
+        for centre, radius in ((0.0, 1.5), (64.0, 65.0), (-100.0, 40.0), (0.0, 1e6), (250.0, 10.0)):
+            wanted = sorted((x for x in places if abs(x - centre) <= radius), key=lambda x: abs(x - centre))
+            assert writer.near(np.array([centre, 2.0]), radius) == [keys[x] for x in wanted]
+        assert writer.near(np.array([0.0, 50.0]), 40.0) == []
+
+
+def test_moved_submaps_take_their_views_along_and_are_found_at_the_new_place(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        kept = writer.add(submap(3.0))
+        before = writer.revision()
+        T = transform([900.0, -5.0, 0.0]) @ rotation_z(1.0)
+        assert writer.update_poses({kept.id: T, 99: T}) == 1
+        [(_, _, view)] = writer.views_after(0)
+        expected = T @ np.linalg.inv(kept.T_map_base) @ kept.views[0].T_map_base
+        np.testing.assert_allclose(view.T_map_base, expected, atol=1e-9)
+        assert writer.near(T[:2, 3], 1.0) == [kept.id]
+        assert writer.near(kept.T_map_base[:2, 3], 1.0) == []
+        assert writer.revision() != before
+        assert writer.check() == []
+        with pytest.raises(StoreError, match="no pose"):
+            writer.update_poses({kept.id: np.full((4, 4), np.nan)})
+
+
+def test_removed_submaps_are_gone_with_their_views_and_their_ids_never_come_back(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        keys = [writer.add(submap(x)).id for x in (1.0, 2.0, 3.0)]
+        assert writer.remove([keys[2], 77]) == 1
+        assert writer.view_count() == 2
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        again = writer.add(submap(4.0))
+        assert (again.id, again.views[0].id) == (4, 4)
+        assert [key for key, _, _ in writer.poses()] == [1, 2, 4]
+
+
+def test_replaced_views_get_new_ids_and_change_the_revision(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        kept, before = writer.add(submap(1.0)), writer.revision()
+        new, = writer.replace_views(kept.id, [rendered(1.0, 1.0)])
+        assert [view.id for _, _, view in writer.views_after(0)] == [new.id] == [2]
+        assert writer.revision() != before
+
+
+def test_views_come_in_the_order_of_ids_across_pages_and_up_to_the_limit(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        a, b = writer.add(submap(1.0)), writer.add(submap(2.0))
+        for key, x in ((b.id, 2.0), (a.id, 1.0)):
+            writer.add_views(key, [rendered(x, 0.1 * i) for i in range(100)])
+        got = [(key, view.id) for key, _, view in writer.views_after(0)]
+        assert got == [(1, 1), (2, 2)] + [(2, i) for i in range(3, 103)] + [(1, i) for i in range(103, 203)]
+        assert [view.id for _, _, view in writer.views_after(150, 3)] == [151, 152, 153]
+        assert list(writer.views_after(202)) == []
+
+
+def test_sessions_carry_their_names_and_begin_with_their_first_submap(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         writer.add(submap(1.0))
-        db = sqlite3.connect(tmp_path / "m.db")
-        blob = bytearray(db.execute("SELECT descriptors FROM views").fetchone()[0])
-        blob[5] ^= 1
-        db.execute("UPDATE views SET descriptors = ?", (bytes(blob),))
-        db.commit()
-        with pytest.raises(StoreError, match=r"view 1 .* damaged"):
-            list(writer.views_after(0))
+        writer.begin_session("second round")
+        assert len(writer.sessions()) == 1
+        writer.add(submap(2.0))
+        writer.add(submap(3.0))
+        assert [(s.id, s.name, s.first_stamp_ns, s.submaps) for s in writer.sessions()] == \
+            [(1, "", 10**9, 1), (2, "second round", 2 * 10**9, 2)]
 
 
-def test_a_write_that_fails_leaves_the_map_as_it_was_and_the_next_one_works(tmp_path):
-    with Store.open(tmp_path / "m.db", MODEL, write=True) as writer:
+def test_a_view_that_does_not_suit_the_model_is_refused_and_nothing_of_its_submap_stays(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        for vectors in (np.ones((2, 4)), np.ones((3, 3)), np.full((2, 3), np.nan)):
+            with pytest.raises(StoreError, match="3 finite numbers a heading"):
+                writer.add(submap(1.0, 2, vectors))
+        assert (writer.count(), writer.sessions()) == (0, [])
+
+
+def test_a_saved_copy_is_a_map_of_its_own_while_the_first_goes_on(tmp_path):
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        writer.add(submap(1.0, points=5))
+        writer.save(tmp_path / "copy.db")
+        writer.add(submap(2.0))
+        assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(("copy", ".copy"))) == \
+            ["copy.db", "copy.db.lock"]
+        with open_map(tmp_path / "copy.db", MODEL, write=True) as copy:
+            assert (copy.count(), copy.check()) == (1, [])
+            copy.add(submap(9.0))
+            with pytest.raises(StoreError, match="another process"):
+                writer.save(tmp_path / "copy.db")
+        writer.save(tmp_path / "copy.db")  # over an earlier copy
+        with open_map(tmp_path / "copy.db", MODEL, write=False) as copy:
+            assert [stamp for _, stamp, _ in copy.poses()] == [10**9, 2 * 10**9]
+
+
+def test_a_copy_is_never_put_over_the_map_itself_or_over_what_is_no_map(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work " * 100)
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         writer.add(submap(1.0))
-        writer._db.execute("PRAGMA max_page_count = 1")  # SQLite's own "disk full"
-        with pytest.raises(StoreError, match="full"):
-            for x in range(50):
-                writer.add(submap(float(x)))
-        before = writer.count()
-        writer._db.execute("PRAGMA max_page_count = 100000")
-        writer.add(submap(9.0))
-        assert writer.count() == before + 1
+        with pytest.raises(StoreError, match="not overwritten"):
+            writer.save(tmp_path / "thesis.txt")
+        for target in (tmp_path / "m.db", tmp_path):
+            with pytest.raises(StoreError, match="name another file"):
+                writer.save(target)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work " * 100
+
+
+def test_any_model_is_let_in_by_tools_that_only_look_but_makes_no_new_map(tmp_path):
+    with pytest.raises(StoreError, match="needs a model"):
+        open_map(tmp_path / "m.db", None, write=True)
+    open_map(tmp_path / "m.db", MODEL, write=True).close()
+    with open_map(tmp_path / "m.db", None, write=False) as store:
+        assert store.model() == ("tiny", MODEL.fingerprint)
+
+
+def test_an_adopted_map_has_no_views_of_the_former_model_and_readers_of_it_are_told(tmp_path):
+    new = dataclasses.replace(MODEL, name="new", embedding=Embedding(4, 1, "cosine", 10.0))
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer, \
+            open_map(tmp_path / "m.db", MODEL, write=False) as reader:
+        kept = writer.add(submap(1.0, points=5))
+        writer.add_views(kept.id, [])
+        writer.adopt(new)
+        assert (writer.view_count(), writer.unrendered()) == (0, [kept.id])
+        writer.replace_views(kept.id, [dataclasses.replace(kept.views[0], descriptors=np.eye(4, dtype="f4")[:2])])
+        with pytest.raises(StoreError, match="embedded anew with model 'new'"):
+            reader.revision()
+        other_grid = dataclasses.replace(new, lidar=dataclasses.replace(new.lidar, grid=AngularGrid(4, 20, 2, 4, 4.5)))
+        with pytest.raises(StoreError, match="map again"):
+            writer.adopt(other_grid)
+    with open_map(tmp_path / "m.db", new, write=False) as reader:
+        assert reader.view_count() == 1
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_map_of_the_first_schema_is_brought_up_to_date_when_opened(tmp_path, write):
+    write_schema_1(tmp_path / "old.db", [1.0, 2.0, 3.0])
+    db = sqlite3.connect(tmp_path / "old.db")
+    db.execute("UPDATE views SET descriptors = zeroblob(24) WHERE id = 2")
+    db.commit()
+    db.close()
+    with open_map(tmp_path / "old.db", MODEL, write=write) as store:
+        assert [(key, stamp) for key, stamp, _ in store.poses()] == [(1, 10**9), (2, 2 * 10**9), (3, 3 * 10**9)]
+        assert [view.id for _, _, view in store.views_after(0)] == [1, 3]
+        assert store.check() == ["view 2 of submap 2 is damaged (checksum)"]  # it was so before, and still is
+        back, given = store.submap(3), submap(3.0)
+        np.testing.assert_array_equal(back.T_map_base, given.T_map_base)
+        np.testing.assert_array_equal(back.views[0].descriptors, given.views[0].descriptors)
+        assert np.abs(back.panorama.ranges - given.panorama.ranges).max() <= 0.0051
+        assert store.near(np.array([1.0, 2.0]), 1.5) == [1, 2]
+        assert (store.unrendered(), store.sessions()[0].submaps) == ([], 3)
+        if write:
+            assert (store.add(submap(4.0)).id, store.drop_damaged(), store.check()) == \
+                (4, ["view 2 of submap 2 is damaged (checksum)"], [])
+
+
+def test_an_old_map_of_another_model_is_refused_before_it_is_changed(tmp_path):
+    write_schema_1(tmp_path / "old.db", [1.0])
+    other = dataclasses.replace(MODEL, name="other", embedding=Embedding(4, 1, "cosine", 10.0))
+    with pytest.raises(StoreError, match="'other'"):
+        open_map(tmp_path / "old.db", other, write=True)
+    with pytest.raises(StoreError, match="model that made it"):
+        open_map(tmp_path / "old.db", None, write=True)
+    assert sqlite3.connect(tmp_path / "old.db").execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_url_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="mysql"):
+        open_map("mysql://somewhere/map", MODEL, write=True)

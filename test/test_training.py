@@ -25,7 +25,8 @@ from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
 from ms2cl_ros.core.types import AngularGrid  # noqa: E402
 from ms2cl_ros.training import augment, losses  # noqa: E402
 from ms2cl_ros.training.data import Shards, camera_input, draw_batch, draw_rows, lidar_input  # noqa: E402
-from ms2cl_ros.training.evaluate_pairs import Pairs, embed_drive, figures, read_scan  # noqa: E402
+from ms2cl_ros.training.drives import read_scan  # noqa: E402
+from ms2cl_ros.training.evaluate_pairs import Pairs, embed_drive, figures  # noqa: E402
 from ms2cl_ros.training.experiment import (  # noqa: E402
     DataConfig,
     Experiment,

@@ -42,6 +42,25 @@ class SubmapsConfig:
     distance: float = setting(2.0, "a new submap after this many metres", low=0.0, high=1000.0)
     angle_deg: float = setting(20.0, "a new submap after turning this many degrees", low=0.0, high=360.0)
     headings: int = setting(24, "headings embedded per view, evenly around the turn", low=1, high=400)
+    accumulate: float = setting(0.0, "scans of this many metres of road before and after a submap are merged into it "
+                                "(for sparse LiDARs); 0 takes the one scan", low=0.0, high=100.0)
+    voxel: float = setting(0.2, "the points kept with a submap are thinned to one per cube of this edge, metres; 0 "
+                           "keeps no points, and no views can be rendered", low=0.0, high=5.0)
+    carrier: list[float] = setting([-3.2, 3.2, -1.8, 1.8], "the robot's own body in the base frame: x from, to, y from, to, "
+                                   "metres; returns above and below it are not kept with a submap")
+
+
+@dataclass(frozen=True)
+class ViewsConfig:
+    """Views rendered from the map's points at poses where nobody drove."""
+
+    spacing: float = setting(2.0, "a rendered view every so many metres along the road; 0 renders none",
+                             low=0.0, high=50.0)
+    lateral_reach: float = setting(3.5, "how far to the left and right of the driven line, metres", low=0.0, high=20.0)
+    lateral_step: float = setting(1.75, "metres between neighbouring lines of views", low=0.1, high=20.0)
+    height: float = setting(0.0, "height of the querying robot's sensor above its base, metres; 0 takes the LiDAR's",
+                            low=0.0, high=10.0)
+    reach: float = setting(12.0, "scans within so many metres of a view are rendered into it", low=1.0, high=100.0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,24 @@ class EncoderConfig:
 class StoreConfig:
     """Where the map is kept."""
 
-    database: str = setting("~/.ros/ms2cl_map.db", "the map, one SQLite file; made when missing")
+    database: str = setting("~/.ros/ms2cl_map.db", "the map: an SQLite file, made when missing, or the URL of a shared "
+                            "one, postgresql://USER@HOST/NAME (password from PGPASSWORD or .pgpass)")
+    cache: str = setting("~/.ros/ms2cl_cache.db", "with a shared map: the local copy that is worked on")
+    copy: str = setting("", "where the service ~/save writes its copy; empty: beside the map, with the time in its name")
+    max_submaps: int = setting(0, "the map is kept below this many submaps; 0 for no limit", low=0, high=10_000_000)
+    max_megabytes: float = setting(0.0, "the map is kept below this size; 0 for no limit", low=0.0, high=1e6)
+    keep: str = setting("newest", "what stays when the map is full: the newest of a place, or the most distinctive",
+                        choices=("newest", "distinctive"))
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """How descriptors are searched."""
+
+    kind: str = setting("auto", "exact (flat) up to index.flat_limit descriptors and clustered (ivf) beyond, or always "
+                        "one of them", choices=("auto", "flat", "ivf"))
+    flat_limit: int = setting(100_000, "largest number of descriptors searched exactly", low=0, high=100_000_000)
+    quantise: bool = setting(True, "a clustered index keeps 8 bits a number instead of 32")
 
 
 @dataclass(frozen=True)
@@ -92,8 +128,10 @@ class Config:
 
     sensors: SensorsConfig = field(default_factory=SensorsConfig)
     submaps: SubmapsConfig = field(default_factory=SubmapsConfig)
+    views: ViewsConfig = field(default_factory=ViewsConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
 

@@ -4,58 +4,187 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+
 import numpy as np
 
+from ms2cl_ros.core.accumulation import Motion, Sighting, merge, straighten, thin, without_carrier
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import SensorError
-from ms2cl_ros.core.geometry import apply, distance, lidar_view, rotation_angle
-from ms2cl_ros.core.projection import cut, render_ranges
+from ms2cl_ros.core.geometry import apply, distance, inverse, lidar_view, rotation_angle, transform
+from ms2cl_ros.core.projection import close_gaps, coarse, cut, render_ranges
 from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.surroundings import Surroundings
 from ms2cl_ros.core.types import PointCloud, RangeImage, StampedPose, Submap, View
+
+# Scans are merged no nearer to each other than this share of `submaps.accumulate`, unless the robot turns.
+SCANS_APART, TURNED = 0.1, np.deg2rad(5.0)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A scan taken in. `travelled`: metres driven in this session up to it."""
+
+    cloud: PointCloud
+    pose: StampedPose
+    travelled: float
+    sighting: Sighting
 
 
 class Mapper:
-    """Turns scans with poses into stored submaps. One thread at a time."""
+    """Turns scans with poses into stored submaps, and those into views. One thread at a time.
+
+    With `submaps.accumulate`, a submap is stored once that many metres have been driven beyond it, or by `flush`.
+    """
 
     def __init__(self, config: Config, encoder: Encoder, store: Store) -> None:
         self._config, self._encoder, self._store = config, encoder, store
         self._grid = encoder.sidecar.lidar.grid
+        self._surroundings = Surroundings(config, self._grid, store, self._embed)
+        self._session: int | None = None
+        self._forget()
+
+    def _forget(self) -> None:
         self._last: np.ndarray | None = None
         self._travelled = 0.0
+        self._scans: deque[_Scan] = deque()
+        self._keyframes: deque[_Scan] = deque()
 
     def wants(self, T_map_base: np.ndarray) -> bool:
-        """Whether the base has moved or turned far enough for a new submap; asked before any decoding."""
-        if self._last is None:
-            return True
+        """Whether a scan from here would be used; asked before any decoding."""
         gate = self._config.submaps
-        return (distance(self._last, T_map_base) >= gate.distance
+        if self._opens(T_map_base):
+            return True
+        if not gate.accumulate:
+            return False
+        last = self._scans[-1].pose.T_map_base
+        return (distance(last, T_map_base) >= gate.accumulate * SCANS_APART
+                or rotation_angle(last, T_map_base) >= min(TURNED, np.deg2rad(gate.angle_deg)))
+
+    def _opens(self, T_map_base: np.ndarray) -> bool:
+        """Whether the base has moved or turned far enough for a new submap."""
+        gate = self._config.submaps
+        return (self._last is None or distance(self._last, T_map_base) >= gate.distance
                 or rotation_angle(self._last, T_map_base) >= np.deg2rad(gate.angle_deg))
 
-    def add_scan(self, cloud: PointCloud, pose: StampedPose, T_base_lidar: np.ndarray) -> Submap | None:
-        """The stored submap, or None where the gate is closed.
+    def add_scan(self, cloud: PointCloud, pose: StampedPose, T_base_lidar: np.ndarray,
+                 motion: Motion | None = None) -> Submap | None:
+        """The submap that this scan completed, stored, or None: the gate is closed, or the submap waits for more scans.
 
-        Raises SensorError for a scan without returns in range, StoreError if it cannot be written.
+        `motion`: the base's pose at any stamp, with which a cloud that carries times is corrected for the motion
+        during the sweep; None takes it as it is. Raises SensorError for a scan without returns in range,
+        TransformError if the motion is not known, StoreError if the submap cannot be written.
         """
         if not self.wants(pose.T_map_base):
             return None
-        limits = self._config.sensors
+        if motion is not None and cloud.times is not None:
+            cloud = dataclasses.replace(cloud, xyz=straighten(cloud, T_base_lidar, motion), times=None)
+        scan = self._scan(cloud, pose, T_base_lidar)
+        if not self._config.submaps.accumulate:
+            return self._keep(scan, scan.sighting.panorama, scan.sighting.points)
+        self._take(scan)
+        first = self._keyframes[0] if self._keyframes else None
+        done = first is not None and scan.travelled - first.travelled >= self._config.submaps.accumulate
+        return self._complete() if done else None
+
+    def flush(self) -> list[Submap]:
+        """Completes and stores the submaps that still wait for scans, from what there is."""
+        stored = []
+        while self._keyframes:
+            stored.append(self._complete())
+        return stored
+
+    def begin_session(self, name: str = "") -> list[Submap]:
+        """Flushes; what comes next belongs to a new session of that name. Returns what `flush` does."""
+        stored = self.flush()
+        self._store.begin_session(name)
+        self._session = None
+        self._forget()
+        return stored
+
+    def render_ripe(self, limit: int | None = 1, final: bool = False) -> int:
+        """Renders and stores the views around at most `limit` submaps that lie `views.reach` behind, oldest first.
+
+        `final`: also around the newest ones, as nothing more will come. Returns around how many; what a stopped run
+        left over comes first. Raises StoreError if the map cannot be read or written.
+        """
+        done = 0
+        if not self._config.views.spacing:
+            return done
+        for submap_id in self._store.unrendered()[:limit]:
+            if not final and not self._is_behind(self._surroundings.place(submap_id).submap):
+                break
+            self._store.add_views(submap_id, self._surroundings.render(submap_id))
+            done += 1
+        return done
+
+    def _is_behind(self, submap: Submap) -> bool:
+        return (submap.session != self._session
+                or self._travelled - submap.travelled >= self._config.views.reach + self._config.views.spacing)
+
+    def _scan(self, cloud: PointCloud, pose: StampedPose, T_base_lidar: np.ndarray) -> _Scan:
+        limits, keep = self._config.sensors, self._config.submaps
         points = apply(lidar_view(T_base_lidar), cloud.xyz)
         panorama = render_ranges(points, self._grid.panorama(), limits.min_range, limits.max_range)
         if not panorama.ranges.any():
             raise SensorError(f"the scan of stamp {cloud.stamp_ns} has no return on the model's grid between "
                               f"{limits.min_range} and {limits.max_range} m ({len(cloud.xyz)} points); it is left out")
-        view = self._embed(panorama, pose.T_map_base)
-        step = 0.0 if self._last is None else distance(self._last, pose.T_map_base)
-        submap = self._store.add(Submap(cloud.stamp_ns, pose.T_map_base, T_base_lidar, panorama, (view,),
-                                        pose.covariance, travelled=self._travelled + step))
-        self._last, self._travelled = pose.T_map_base, submap.travelled
+        squared = (points * points).sum(1)
+        points = points[(squared >= limits.min_range**2) & (squared <= limits.max_range**2)]
+        points = without_carrier(points + T_base_lidar[:3, 3].astype(points.dtype), keep.carrier)
+        before = self._scans[-1].pose.T_map_base if self._scans else self._last
+        step = 0.0 if before is None else distance(before, pose.T_map_base)
+        sighting = Sighting(pose.T_map_base, T_base_lidar, thin(points, keep.voxel), panorama)
+        return _Scan(cloud, pose, self._travelled + step, sighting)
+
+    def _keep(self, scan: _Scan, panorama: RangeImage, points: np.ndarray) -> Submap:
+        """Embeds and stores the submap around a scan."""
+        T, c = scan.pose.T_map_base, self._config.submaps
+        submap = self._store.add(Submap(
+            scan.pose.stamp_ns, T, scan.sighting.T_base_lidar, panorama, (self._embed(panorama, T),),
+            scan.pose.covariance, points if c.voxel else None, travelled=scan.travelled,
+            sensor=f"{scan.cloud.frame_id or 'lidar'}, {len(scan.cloud.xyz)} points a sweep"))
+        self._session = submap.session
+        if not c.accumulate:
+            self._last, self._travelled = T, scan.travelled
+        return submap
+
+    def _take(self, scan: _Scan) -> None:
+        """Adds a scan to those that are merged, as a keyframe where the gate opens; forgets those left behind."""
+        reach = self._config.submaps.accumulate
+        for other in self._scans:
+            other.sighting.hear(scan.sighting)
+            scan.sighting.hear(other.sighting)
+        self._scans.append(scan)
+        self._travelled = scan.travelled
+        if self._opens(scan.pose.T_map_base):
+            self._keyframes.append(scan)
+            self._last = scan.pose.T_map_base
+        oldest = self._keyframes[0].travelled if self._keyframes else scan.travelled
+        while self._scans[0].travelled < oldest - reach:
+            self._scans.popleft()
+
+    def _complete(self) -> Submap:
+        """Merges the scans around the oldest keyframe and stores the submap."""
+        scan, limits, keep = self._keyframes[0], self._config.sensors, self._config.submaps
+        near = [s.sighting for s in self._scans if abs(s.travelled - scan.travelled) <= keep.accumulate]
+        voxel = keep.voxel or 0.1
+        points = merge(near, scan.pose.T_map_base, voxel)
+        T_view_base = inverse(transform([*scan.sighting.T_base_lidar[:3, 3]]))
+        panorama = render_ranges(apply(T_view_base, points), self._grid.panorama(), limits.min_range, limits.max_range)
+        submap = self._keep(scan, close_gaps(panorama, voxel), points)
+        self._keyframes.popleft()
         return submap
 
     def _embed(self, panorama: RangeImage, T_map_base: np.ndarray) -> View:
         headings = headings_around(self._config.submaps.headings)
         windows = np.stack([cut(panorama, h, self._grid.columns).ranges for h in headings])
-        return View(T_map_base, headings, self._encoder.embed_views(windows))
+        spec = self._encoder.sidecar.range_map
+        bins = None if spec is None else coarse(panorama, spec, self._grid.columns)
+        return View(T_map_base, headings, self._encoder.embed_views(windows), bins)
 
 
 def headings_around(n: int) -> np.ndarray:

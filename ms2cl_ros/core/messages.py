@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,23 @@ def to_point_cloud(msg: Any, min_range: float, max_range: float) -> PointCloud:
     Raises SensorError as `pointcloud2.decode` does.
     """
     columns = decode(msg.data, msg.fields, msg.width, msg.height, msg.point_step, msg.row_step, bool(msg.is_bigendian))
+    return cloud_of(columns, stamp_ns(msg.header.stamp), str(msg.header.frame_id), min_range, max_range)
+
+
+def cloud_of(columns: Mapping[str, np.ndarray], stamp: int, frame_id: str, min_range: float,
+             max_range: float) -> PointCloud:
+    """The cloud in (N,) arrays by field name, `x`, `y` and `z` among them; limits and times as in `to_point_cloud`."""
     xyz = np.stack([columns[axis] for axis in "xyz"], axis=1).astype(np.float32, copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
         squared = np.einsum("ij,ij->i", xyz, xyz)
         keep = (squared >= min_range ** 2) & (squared <= max_range ** 2)
     intensity = next((columns[n] for n in INTENSITY if n in columns and columns[n].ndim == 1), None)
-    stamp = stamp_ns(msg.header.stamp)
-    times = _times(columns, keep, stamp * 1e-9)
-    return PointCloud(xyz[keep], stamp, str(msg.header.frame_id),
-                      None if intensity is None else intensity[keep].astype(np.float32), times)
+    return PointCloud(xyz[keep], stamp, frame_id,
+                      None if intensity is None else intensity[keep].astype(np.float32),
+                      _times(columns, keep, stamp * 1e-9))
 
 
-def _times(columns: dict[str, np.ndarray], keep: np.ndarray, stamp: float) -> np.ndarray | None:
+def _times(columns: Mapping[str, np.ndarray], keep: np.ndarray, stamp: float) -> np.ndarray | None:
     """(N,) float64, seconds after `stamp` of the points kept, or None.
 
     Integers are nanoseconds after the stamp (Ouster `t`, Livox `offset_time`, Autoware `time_stamp`); floats are

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from ms2cl_ros.core.cameras import check, project
-from ms2cl_ros.core.errors import SensorError
-from ms2cl_ros.core.sidecar import CameraInput, LidarInput
+from ms2cl_ros.core.errors import ModelError, SensorError
+from ms2cl_ros.core.sidecar import CameraInput, LidarInput, RangeMap
 from ms2cl_ros.core.types import AngularGrid, CameraModel, RangeImage
 
 # cv2.phase errs by 0.0096 degrees at most; nearer than this to a border the angle is computed again, exactly.
@@ -30,6 +30,8 @@ PIXELS_PER_SAMPLE = 1.5
 PIXELS_PER_CELL = 6.0
 MAX_SAMPLES = 8
 COLOURS = ("red", "green", "blue")
+# Kernels of `close_gaps`, in cells; wider gaps stay.
+CLOSING_SIZES = (3, 5, 7, 9)
 
 
 def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, max_range: float) -> RangeImage:
@@ -98,6 +100,66 @@ def _table(first_deg: float, step_deg: float, count: int) -> np.ndarray:
     high = _steps_below(angle + part + PHASE_ERROR_DEG, first_deg, step_deg, count)
     sure = (low == high) & (step_deg > part + 2 * PHASE_ERROR_DEG)
     return np.where(sure, low, UNSURE).astype(np.int32)
+
+
+def locate(points_view: np.ndarray, grid: AngularGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the view frame lie on a whole turn: `(range, cell)`.
+
+    `range`: (N,) float32 metres; `cell`: (N,) index into the flattened image, -1 above or below the grid.
+    """
+    x, y, z = np.ascontiguousarray(np.asarray(points_view, np.float32).T)
+    squared = x * x + y * y
+    row = _cells(z, np.sqrt(squared), grid.elevation_top_deg, grid.elevation_step_deg, grid.rows)
+    column = _cells(y, x, grid.azimuth_left_deg, grid.azimuth_step_deg, grid.columns)
+    inside = (row < grid.rows) & (column < grid.columns)
+    return np.sqrt(squared + z * z), np.where(inside, row.astype(np.intp) * grid.columns + column, -1)
+
+
+def nearest_around(panorama: RangeImage) -> np.ndarray:
+    """(rows, columns) float32: the nearest return in each cell and the eight about it; 0 where the cell has none."""
+    r = np.where(panorama.ranges > 0, panorama.ranges, np.float32(np.inf))
+    r = cv2.erode(cv2.copyMakeBorder(r, 0, 0, 1, 1, cv2.BORDER_WRAP), np.ones((3, 3), np.uint8))[:, 1:-1]
+    return np.where(panorama.ranges > 0, r, np.float32(0.0))
+
+
+def close_gaps(panorama: RangeImage, metres: float) -> RangeImage:
+    """The range image with gaps of up to `metres` across in near surfaces closed, in rows and in columns.
+
+    What shone through such a gap is hidden, and an empty one is filled, with a range between those around it. This is
+    a grey closing of nearness, its kernel as many cells wide as `metres` are at each distance; outlines stay.
+    """
+    nearness = np.divide(1.0, panorama.ranges, out=np.zeros_like(panorama.ranges), where=panorama.ranges > 0)
+    step = math.radians(panorama.grid.azimuth_step_deg)
+    closed = nearness
+    for size in CLOSING_SIZES:
+        near = np.where(nearness >= step * (size - 2) / metres, nearness, np.float32(0.0))
+        if not near.any():
+            break
+        padded = cv2.copyMakeBorder(near, 0, 0, size, size, cv2.BORDER_WRAP)
+        padded = cv2.copyMakeBorder(padded, size, size, 0, 0, cv2.BORDER_REPLICATE)
+        kernel = np.ones((size, size), np.uint8)
+        closed = np.maximum(closed, cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[size:-size, size:-size])
+    ranges = np.divide(1.0, closed, out=np.zeros_like(closed), where=closed > 0)
+    return RangeImage(np.where(closed == nearness, panorama.ranges, ranges), panorama.grid)
+
+
+def coarse(panorama: RangeImage, spec: RangeMap, columns: int) -> np.ndarray:
+    """(rows, columns of the turn) uint8: the bin of the nearest return in each cell of the camera model's range map.
+
+    `columns`: those of the model's LiDAR grid, which `spec.columns` divide. Bins are spaced by the logarithm of range
+    from `spec.near` to `spec.far`, ranges beyond them go to the outermost; `spec.bins` means that nothing came back.
+    Raises ModelError if the two grids do not divide evenly.
+    """
+    if panorama.grid.rows % spec.rows or columns % spec.columns or panorama.grid.columns % (columns // spec.columns):
+        raise ModelError(f"a range map of {spec.rows} x {spec.columns} cells does not divide a LiDAR grid of "
+                         f"{panorama.grid.rows} x {columns} ({panorama.grid.columns} a turn): export it with one that "
+                         "does")
+    down, across = panorama.grid.rows // spec.rows, columns // spec.columns
+    blocks = panorama.ranges.reshape(spec.rows, down, -1, across)
+    nearest = np.where(blocks > 0, blocks, np.float32(np.inf)).min((1, 3))
+    share = np.log(np.clip(nearest, spec.near, spec.far) / spec.near) / math.log(spec.far / spec.near)
+    bins = np.minimum((share * spec.bins).astype(np.uint8), spec.bins - 1)
+    return np.where(np.isinf(nearest), spec.bins, bins).astype(np.uint8)
 
 
 def cut(panorama: RangeImage, heading_rad: float, columns: int) -> RangeImage:

@@ -112,11 +112,15 @@ class View:
     `T_map_base`: the base pose the view stands for; a match on heading 0 answers with it.
     `headings`: (n,) float64, radians, azimuth in the base frame at which each descriptor looks.
     `descriptors`: (n, D) float32, unit length.
+    `coarse`: (rows, columns) uint8 or None, the whole turn as range bins (`projection.coarse`), for re-ranking.
+    `rendered`: seen from the points of several scans, where no scan was taken.
     """
 
     T_map_base: np.ndarray
     headings: np.ndarray
     descriptors: np.ndarray
+    coarse: np.ndarray | None = None
+    rendered: bool = False
     id: int | None = None
 
 
@@ -125,7 +129,9 @@ class Submap:
     """A piece of the map: where it is, what it looks like all around, and its embedded views.
 
     `panorama`: the range image around the LiDAR's origin with the base's axes, the whole turn.
+    `points`: (N, 3) float32, metres, base frame of the submap, thinned by voxels; None where none are kept.
     `T_base_lidar`: where the sensor sat. `travelled`: metres driven in this session up to here.
+    `sensor`: what took the scans, in words.
     """
 
     stamp_ns: int
@@ -134,8 +140,10 @@ class Submap:
     panorama: RangeImage
     views: tuple[View, ...]
     covariance: np.ndarray | None = None
+    points: np.ndarray | None = None
     session: int = 1
     travelled: float = 0.0
+    sensor: str = ""
     id: int | None = None
 
 

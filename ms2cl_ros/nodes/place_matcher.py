@@ -21,6 +21,7 @@ from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
@@ -103,13 +104,13 @@ class PlaceMatcher(ClosingNode):
             self.health.fault("")
             self.health.wait(f"waiting for a map at {self._path}: submap_mapper or `ms2cl map` makes it")
             return
-        store = Store.open(self._path, self._encoder.sidecar, write=False)
+        store = open_map(self._path, self._encoder.sidecar, write=False)
         matcher = Matcher(self.config, self._encoder, store)
         self._inode = self._path.stat().st_ino
         self._store, self._matcher = store, matcher
         self.health.wait("")
         self.health.fault("")
-        self.get_logger().info(f"matching in {store.path} ({store.count()} submaps) with {self._encoder.sidecar.name}")
+        self.get_logger().info(f"matching in {store.name} ({store.count()} submaps) with {self._encoder.sidecar.name}")
 
     def _look_for_map(self) -> None:
         """Now and then: opens a map that has appeared, and opens anew one whose file was replaced."""

@@ -22,13 +22,13 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
 from ms2cl_ros.core.messages import stamp_ns, to_point_cloud
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import StampedPose
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics
@@ -87,13 +87,13 @@ class SubmapMapper(ClosingNode):
     def _load(self) -> None:
         """The model and the map; raises ModelError or StoreError."""
         encoder = Encoder.load(self.config.encoder)
-        self.store = Store.open(self.config.store.database, encoder.sidecar, write=True)
+        self.store = open_map(self.config.store.database, encoder.sidecar, write=True)
         self._mapper = Mapper(self.config, encoder, self.store)
         self._path = Path(header=conversions.header(0, self.config.frames.map))
         self._path.poses = [conversions.submap_pose(stamp, T, self.config.frames.map)
                             for _, stamp, T in self.store.poses()]
         self._count = len(self._path.poses)
-        self.get_logger().info(f"mapping into {self.store.path} ({self._count} submaps) with {encoder.sidecar.name}")
+        self.get_logger().info(f"mapping into {self.store.name} ({self._count} submaps) with {encoder.sidecar.name}")
 
     def _connect(self, clouds: Stream) -> None:
         """Publishers, the subscription, timers and the worker."""
@@ -103,7 +103,7 @@ class SubmapMapper(ClosingNode):
         self.create_subscription(PointCloud2, "points", lambda m: self._cloud_came(clouds, m), qos.CLOUDS,
                                  qos_overriding_options=qos.overridable())
         self.create_timer(0.05, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        Diagnostics(self, "mapping", self.health, lambda: {"submaps": str(self._count), "map": str(self.store.path)})
+        Diagnostics(self, "mapping", self.health, lambda: {"submaps": str(self._count), "map": str(self.store.name)})
 
     def _apply(self, config: Config) -> None:
         self.config = config
@@ -198,7 +198,7 @@ class SubmapMapper(ClosingNode):
         """Finishes the submap at hand and closes the map; says what there is now."""
         left = len(self._worker.stop()) + len(self._waiting)
         self.store.close()
-        return f"{self._count} submaps in {self.store.path}; {left} clouds were still waiting"
+        return f"{self._count} submaps in {self.store.name}; {left} clouds were still waiting"
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
 from ms2cl_ros.core.messages import to_pose
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Candidate, Match
 from ms2cl_ros.ros.launch_arguments import processes
 from ms2cl_ros.ros.transport import environment
@@ -205,7 +205,7 @@ def _evaluate(drive: Drive, config: Config, recorder: Any, sent: dict[float, flo
     with open_bag(drive.query_bag) as bag:
         begin = bag.start_ns
         stamps = [record.stamp_ns for record in bag.records([bag.pick(IMAGES)])]
-    with Store.open(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
+    with open_map(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
         submaps = [T for _, _, T in store.poses()]
     motion = truth(drive.query_bag, config)
     matches = [_match(recorder, s) for s in stamps if s in recorder.matches]

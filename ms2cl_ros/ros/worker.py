@@ -14,12 +14,12 @@ class Worker:
     """Calls `work(job)` in a thread of its own, oldest job first.
 
     At most `depth` jobs wait; with a depth of 1 the newest wins. An exception from `work` goes to `failed(error, job)`
-    and the next job is taken up.
+    and the next job is taken up. `idle()` is called, again and again, while no job waits and it answers True.
     """
 
     def __init__(self, work: Callable[[Any], None], failed: Callable[[Exception, Any], None], depth: int,
-                 name: str) -> None:
-        self._work, self._failed, self._depth = work, failed, depth
+                 name: str, idle: Callable[[], bool] = lambda: False) -> None:
+        self._work, self._failed, self._depth, self._idle = work, failed, depth, idle
         self._jobs: deque[Any] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -44,13 +44,20 @@ class Worker:
         return list(self._jobs)
 
     def _run(self) -> None:
+        more = True
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._stopping)
+                if not more:
+                    self._changed.wait_for(lambda: self._jobs or self._stopping)
                 if self._stopping:
                     return
-                job = self._jobs.popleft()
+                job = self._jobs.popleft() if self._jobs else None
             try:
-                self._work(job)
+                if job is None:
+                    more = self._idle()
+                else:
+                    more = True
+                    self._work(job)
             except Exception as e:  # a thread that died in silence would be worse than any error
+                more = job is not None
                 self._failed(e, job)

@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bag becomes a map, a bag is localised in a map: the nodes' work without ROS."""
+"""A bag or a folder of scans becomes a map, a bag is localised in a map: the nodes' work without ROS."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, SensorError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
@@ -18,9 +21,10 @@ from ms2cl_ros.core.frames import PoseBuffer, TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_point_cloud, to_pose, to_transforms
-from ms2cl_ros.core.store import Store
-from ms2cl_ros.core.types import Match, StampedPose
+from ms2cl_ros.core.types import Match, PointCloud, StampedPose
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, POINTS, POSES, TRANSFORMS, BagReader, open_bag
+from ms2cl_ros.tools.scan_files import READERS
+from ms2cl_ros.tools.scan_folder import open_folder
 
 Progress = Callable[[int, int], None]
 
@@ -76,33 +80,100 @@ def _each(bag: BagReader, topic: str, progress: Progress | None) -> Iterator[Any
             progress(i + 1, total)
 
 
-def map_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
-            progress: Progress | None = None) -> Outcome:
-    """Adds every scan of a bag that the gate lets through to the map at `database`.
+class Scan(Protocol):
+    """A scan that is decoded only if the mapper wants it."""
 
-    Scans that cannot be used are counted under their error's class. Raises DataError if the bag has no scans, or
-    none that could be stored.
+    def pose(self) -> StampedPose:
+        """The base's pose in the map; raises TransformError."""
+
+    def sweep(self) -> tuple[PointCloud, np.ndarray]:
+        """The points and `T_base_lidar`; raises SensorError or TransformError."""
+
+
+@dataclass(frozen=True)
+class BagScan:
+    """A PointCloud2 of a bag."""
+
+    message: Any
+    motion: Motion
+    config: Config
+
+    def pose(self) -> StampedPose:
+        """The base's pose in the map at the cloud's stamp."""
+        return self.motion.base(stamp_ns(self.message.header.stamp))
+
+    def sweep(self) -> tuple[PointCloud, np.ndarray]:
+        """The points within the limits, and where the LiDAR sits."""
+        limits = self.config.sensors
+        cloud = to_point_cloud(self.message, limits.min_range, limits.max_range)
+        return cloud, sensor_in_base(self.config.frames, "lidar", self.motion.transforms, cloud.frame_id,
+                                     cloud.stamp_ns)
+
+
+def map_scans(scans: Iterable[Scan], source: Path | str, database: Path | str, config: Config,
+              session: str = "") -> Outcome:
+    """Adds every scan that the gate lets through to the map at `database`, as one session.
+
+    Scans that cannot be used are counted under their error's class. Raises DataError if none could be stored.
     """
-    out = Outcome()
+    out, last = Outcome(), ""
     encoder = Encoder.load(config.encoder)
-    with open_bag(path) as bag, Store.open(database, encoder.sidecar, write=True) as store:
-        motion, mapper = Motion(bag, config, topics.poses), Mapper(config, encoder, store)
-        last = ""
-        for message in _each(bag, bag.pick(POINTS, topics.points or None), progress):
+    with open_map(database, encoder.sidecar, write=True) as store:
+        store.begin_session(session)
+        mapper = Mapper(config, encoder, store)
+        for scan in scans:
             out.seen += 1
             try:
-                pose = motion.base(stamp_ns(message.header.stamp))
+                pose = scan.pose()
                 if not mapper.wants(pose.T_map_base):
                     continue
-                cloud = to_point_cloud(message, config.sensors.min_range, config.sensors.max_range)
-                T_base_lidar = sensor_in_base(config.frames, "lidar", motion.transforms, cloud.frame_id, cloud.stamp_ns)
+                cloud, T_base_lidar = scan.sweep()
                 out.submaps += mapper.add_scan(cloud, pose, T_base_lidar) is not None
             except (SensorError, TransformError) as e:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1
     if not out.submaps:
-        raise DataError(f"no scan of {path} became a submap ({out.seen} read; {last or 'the bag is empty'})")
+        raise DataError(f"no scan of {source} became a submap ({out.seen} read; {last or 'there are none'})")
     return out
+
+
+def map_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
+            progress: Progress | None = None) -> Outcome:
+    """The scans of a bag become a session of the map at `database`, as `map_scans` does it.
+
+    Raises DataError if the bag has no scans, or none that could be stored.
+    """
+    with open_bag(path) as bag:
+        topic, motion = bag.pick(POINTS, topics.points or None), Motion(bag, config, topics.poses)
+        scans = (BagScan(message, motion, config) for message in _each(bag, topic, progress))
+        return map_scans(scans, path, database, config, Path(path).stem)
+
+
+def map_folder(folder: Path | str, poses: Path | str, database: Path | str, config: Config, poses_of: str = "lidar",
+               progress: Progress | None = None) -> tuple[Outcome, str]:
+    """The scans of a folder become a session of the map at `database`; also says how their poses were found.
+
+    Raises DataError as `scan_folder.open_folder` does, or if no scan could be stored.
+    """
+    found = open_folder(Path(folder), Path(poses), config, poses_of)
+    out = map_scans(_counted(found.scans, progress), folder, database, config, Path(folder).name)
+    if found.unposed:
+        out.seen += found.unposed
+        out.dropped["no pose at their stamp"] += found.unposed
+    return out, found.how
+
+
+def is_scan_folder(path: Path) -> bool:
+    """Whether a folder holds scans rather than a bag."""
+    return path.is_dir() and not (path / "metadata.yaml").exists() and any(
+        p.suffix.lower() in READERS for p in path.iterdir())
+
+
+def _counted(scans: Sequence[Scan], progress: Progress | None) -> Iterator[Scan]:
+    for i, scan in enumerate(scans):
+        yield scan
+        if progress:
+            progress(i + 1, len(scans))
 
 
 def localize_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
@@ -114,7 +185,7 @@ def localize_bag(path: Path | str, database: Path | str, config: Config, topics:
     """
     out = Outcome()
     encoder = Encoder.load(config.encoder)
-    with open_bag(path) as bag, Store.open(database, encoder.sidecar, write=False) as store:
+    with open_bag(path) as bag, open_map(database, encoder.sidecar, write=False) as store:
         motion, matcher = Motion(bag, config, topics.poses), Matcher(config, encoder, store)
         info = next(_each(bag, bag.pick(CAMERA_INFOS, topics.camera_info or None), None))
         camera = to_camera_model(info, config.sensors.image_rectified)

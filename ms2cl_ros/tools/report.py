@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.geometry import camera_view
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import to_camera_image, to_camera_model
 from ms2cl_ros.core.projection import CameraView, cut
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Match, RangeImage
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, open_bag
 from ms2cl_ros.tools.evaluation import Recall, errors
@@ -57,7 +57,7 @@ def examples(bag_path: Path | str, config: Config, stamps: Sequence[int], topics
     """The images of a bag with these stamps, matched once more in the map of `config.store`."""
     encoder, out = Encoder.load(config.encoder), []
     motion = truth(bag_path, config, topics)
-    with open_bag(bag_path) as bag, Store.open(config.store.database, encoder.sidecar, write=False) as store:
+    with open_bag(bag_path) as bag, open_map(config.store.database, encoder.sidecar, write=False) as store:
         info = next(iter(bag.messages([bag.pick(CAMERA_INFOS, topics.camera_info or None)])))[2]
         camera, matcher = to_camera_model(info, config.sensors.image_rectified), Matcher(config, encoder, store)
         for record in bag.records([bag.pick(IMAGES, topics.image or None)]):

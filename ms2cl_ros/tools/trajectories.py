@@ -106,3 +106,14 @@ def _carried_on(A: StampedPose, B: StampedPose, stamp_ns: int) -> StampedPose:
     turn = Rotation.from_matrix(step[:3, :3]).as_rotvec() * fraction
     move = transform(step[:3, 3] * fraction, Rotation.from_rotvec(turn).as_quat())
     return StampedPose(stamp_ns, B.T_map_base @ move, B.covariance)
+
+
+def read_trajectory(path: Path) -> tuple[list[StampedPose], bool]:
+    """The poses of a file as they stand, whatever they are poses of, and whether it has stamps (TUM).
+
+    KITTI's have the number of their line, from 0, for a stamp. Raises DataError as `read_poses` does.
+    """
+    lines = _numbers(path)
+    if len(lines[0]) == 12:
+        return _kitti(path, lines, {i: i for i in range(len(lines))}), False
+    return _tum(path, lines, 0), True

@@ -4,14 +4,12 @@
 
     python -m ms2cl_ros.training.evaluate_pairs models/ms2cl_city DATA
 
-DATA holds one folder a drive: drive.yaml (camera matrix K, T_cam_lidar), frames.csv (index, pose of the LiDAR),
-image/N.webp and scan/N.xz. Every image asks all scans of all drives together. A hit is within 5 m in the right drive.
+DATA holds drives in the compact layout (see `training/drives.py`). Every image asks all scans of all drives together.
+A hit is within 5 m in the right drive.
 """
 
 from __future__ import annotations
 
-import csv
-import lzma
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,16 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core import geometry, projection
+from ms2cl_ros.core import projection
 from ms2cl_ros.core.encoder import Encoder
-from ms2cl_ros.core.errors import DataError, Ms2clError
-from ms2cl_ros.core.types import CameraModel
+from ms2cl_ros.core.errors import Ms2clError
+from ms2cl_ros.training.drives import drive_folders, read_drive
 
 RADIUS = 5.0
 GAPS = (0.0, 1.0, 2.0)
 TURNS_DEG = (2.5, 5.0, 7.5)
-MIN_RANGE, MAX_RANGE = 1.5, 120.0
-AZIMUTH_STEP, ELEVATION_STEP, RANGE_STEP = np.deg2rad(0.01), np.deg2rad(0.02), 0.01
 
 
 @dataclass(frozen=True)
@@ -46,51 +42,18 @@ class Pairs:
     expected: np.ndarray | None
 
 
-def read_scan(path: Path) -> np.ndarray:
-    """(N, 3) float32, metres, LiDAR frame, of a packed sweep; raises DataError if it is none."""
-    try:
-        planes = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8).reshape(7, -1).astype(np.uint16)
-    except (OSError, lzma.LZMAError, ValueError) as e:
-        raise DataError(f"{path} is no packed sweep: {e}") from e
-    whole = [np.cumsum(planes[k] | planes[k + 1] << 8, dtype=np.uint16) for k in (0, 2, 4)]
-    azimuth, elevation = whole[0] * AZIMUTH_STEP - np.pi, whole[1].view(np.int16) * ELEVATION_STEP
-    level = np.cos(elevation)
-    rays = np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], 1)
-    return (whole[2][:, None] * RANGE_STEP * rays).astype(np.float32)
-
-
 def embed_drive(encoder: Encoder, folder: Path) -> Pairs:
-    """All pairs of one drive through the exported model. The base is the LiDAR, level as it is mounted."""
-    import cv2
-    import yaml
-    about = yaml.safe_load((folder / "drive.yaml").read_text())
-    T_base_camera = geometry.inverse(np.array(about["T_cam_lidar"], float))
-    T_view_camera, heading = geometry.camera_view(T_base_camera)
-    spec, grid = encoder.sidecar.camera, encoder.sidecar.lidar.grid
-    views: dict[tuple[int, int], projection.CameraView] = {}
-    images, panoramas, positions, expected = [], [], [], []
-    with open(folder / "frames.csv", newline="") as f:
-        frames = list(csv.DictReader(f))
-    for frame in frames:
-        picture = cv2.imread(str(folder / f"image/{frame['index']}.webp"))
-        if picture is None:
-            raise DataError(f"{folder}/image/{frame['index']}.webp cannot be read")
-        size = picture.shape[1], picture.shape[0]
-        if size not in views:
-            camera = CameraModel(*size, np.array(about["camera"]["K"], float))
-            views[size] = projection.CameraView(camera, T_view_camera, spec)
-        embedding, logits = encoder.embed_image(*views[size](picture[..., ::-1]))
-        images.append(embedding)
-        if logits is not None:
-            expected.append(mean_log_range(logits, encoder))
-        points = read_scan(folder / f"scan/{frame['index']}.xz")
-        panoramas.append(projection.render_ranges(points, grid.panorama(), MIN_RANGE, MAX_RANGE))
-        positions.append([float(frame[k] or 0.0) for k in "xyz"])
-    looks = [np.stack([projection.cut(p, heading + np.radians(turn), grid.columns).ranges for p in panoramas])
+    """All pairs of one drive through the exported model."""
+    grid = encoder.sidecar.lidar.grid
+    frames = list(read_drive(folder, encoder.sidecar.camera, grid))
+    seen = [encoder.embed_image(f.rgb, f.valid) for f in frames]
+    looks = [np.stack([projection.cut(f.panorama, f.heading + np.radians(turn), grid.columns).ranges for f in frames])
              for turn in (0.0, *TURNS_DEG)]
     scans, *turned = (encoder.embed_views(look) for look in looks)
-    return Pairs(np.stack(images), scans, np.stack(turned, 1), np.array([folder.name] * len(frames)),
-                 np.array(positions), looks[0], np.stack(expected) if expected else None)
+    expected = [mean_log_range(logits, encoder) for _, logits in seen if logits is not None]
+    return Pairs(np.stack([embedding for embedding, _ in seen]), scans, np.stack(turned, 1),
+                 np.array([folder.name] * len(frames)), np.stack([f.position for f in frames]), looks[0],
+                 np.stack(expected) if expected else None)
 
 
 def mean_log_range(logits: np.ndarray, encoder: Encoder) -> np.ndarray:
@@ -151,10 +114,7 @@ def range_error(pairs: Pairs, encoder: Encoder) -> dict[str, float] | None:
 
 def evaluate(encoder: Encoder, data: Path) -> dict[str, Any]:
     """Figures of an exported model on all drives under `data`; raises DataError if there are none."""
-    folders = sorted(p.parent for p in data.glob("*/frames.csv"))
-    if not folders:
-        raise DataError(f"{data} holds no drives: expected folders with drive.yaml, frames.csv, image/ and scan/")
-    pairs = join([embed_drive(encoder, folder) for folder in folders])
+    pairs = join([embed_drive(encoder, folder) for folder in drive_folders(data)])
     drives, counts = np.unique(pairs.drive, return_counts=True)
     single = np.isin(pairs.drive, drives[counts == 1])
     out: dict[str, Any] = {"pairs": len(pairs.drive), "hit_within_m": RADIUS}

@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drives through a street, written as KITTI raw recordings: one maps with the LiDAR, another asks with the camera."""
+"""Drives through a city, written as KITTI raw recordings: one maps with the LiDAR, another asks with the camera."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,36 +19,16 @@ import numpy as np
 
 from ms2cl_ros.core.errors import ConfigError, DataError
 from ms2cl_ros.training.city import kitti_files
-from ms2cl_ros.training.city.camera import CameraSpec, camera_spec, daylight, picture
+from ms2cl_ros.training.city.camera import CameraSpec, camera_spec, picture
+from ms2cl_ros.training.city.city import City, build_city, movers
 from ms2cl_ros.training.city.lidar import LidarSpec, lidar_spec, sweep
+from ms2cl_ros.training.city.light import daylight
+from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS, DrivePass, drive_poses
+from ms2cl_ros.training.city.recipe import Recipe
 from ms2cl_ros.training.city.scene import Scene
-from ms2cl_ros.training.city.soup import merge
-from ms2cl_ros.training.city.street import Street, build_street, parked
 
 PAUSE_NS = 600 * 10**9
-
-
-@dataclass(frozen=True)
-class DrivePass:
-    """Once round the block.
-
-    `lateral_offset`: metres to the left of the lane's middle, as the driver sees it. `oncoming_lane`: drive on the
-    wrong side. `reverse`: the other way round. `start`: metres along the route. `day`: whose parked cars stand there;
-    `light`: whose sun and exposure.
-    """
-
-    lidar: bool = True
-    camera: bool = True
-    lateral_offset: float = 0.0
-    oncoming_lane: bool = False
-    reverse: bool = False
-    start: float = 0.0
-    day: int = 0
-    light: int = 0
-
-
-MAP_PASS = DrivePass(camera=False)
-QUERY_PASS = DrivePass(lidar=False, lateral_offset=0.35, start=1.1, day=1, light=1)
+RECIPE = "recipe.json"
 
 
 @dataclass(frozen=True)
@@ -63,10 +44,10 @@ class Drive:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `synthesize` wrote. `length`: metres round the block; `seconds`: wall time."""
+    """What `synthesize` wrote. `length`: metres of the route; `seconds`: wall time."""
 
     drives: tuple[Drive, ...]
-    seed: int
+    recipe: Recipe
     length: float
     seconds: float
 
@@ -76,117 +57,83 @@ class _Job:
     """All that a worker needs to know."""
 
     out: Path
-    seed: int
-    length: float
+    recipe: Recipe
     passes: tuple[DrivePass, ...]
     step_m: float
-    car_change: float
+    speed: float
     camera: CameraSpec
     lidar: LidarSpec
 
 
 def synthesize(
     out: Path,
+    recipe: Recipe = Recipe(),
     *,
-    seed: int = 1,
     passes: Sequence[DrivePass] = (MAP_PASS, QUERY_PASS),
-    length: float = 400.0,
     step_m: float = 2.5,
     speed: float = 8.0,
     image_scale: float = 0.5,
-    beams: int = 64,
+    lidar: int | str = 64,
     azimuth_step_deg: float = 0.35,
-    car_change: float = 0.3,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Drives round the block of `seed` once per pass and writes a KITTI raw drive for each below `out`.
+    """Drives along the route of a city once per pass and writes a KITTI raw drive for each below `out`.
 
-    A frame every `step_m` metres at `speed` metres a second; images of `image_scale` x 1242 x 375 pixels; `car_change`:
-    share of the parking bays that differ between days. `workers`: processes (default: one a core; they are spawned, so
-    a script calls this below `if __name__ == "__main__"`), 1 for none. `progress(done, frames)` is called after each.
-    The same arguments write the same bytes, whatever `workers`.
-    Raises ConfigError for values that make no drive, DataError where `out` already holds drives.
+    A frame every `step_m` metres at `speed` metres a second; images of `image_scale` x 1242 x 375 pixels; `lidar`: see
+    `lidar_spec`. `workers`: processes (default: one a core; they are spawned, so a script calls this below
+    `if __name__ == "__main__"`), 1 for none. `progress(done, frames)` is called after each frame.
+    The same arguments write the same bytes, whatever `workers`. Called again after it was stopped, it writes what is
+    missing. Raises ConfigError for values that make no drive, DataError where `out` holds drives of other arguments.
     """
     began = time.perf_counter()
-    job = _Job(
-        Path(out),
-        seed,
-        length,
-        tuple(passes),
-        step_m,
-        car_change,
-        camera_spec(image_scale),
-        lidar_spec(beams, azimuth_step_deg),
-    )
-    _check(job, speed)
-    street = _street(seed, length)
-    T_base_lidar = job.lidar.T_base_lidar()
-    date = job.out / kitti_files.DATE
-    date.mkdir(parents=True, exist_ok=True)
-    kitti_files.write_calibration(date, job.camera.model, job.camera.T_base_camera(), T_base_lidar)
+    if step_m <= 0 or speed <= 0 or not passes:
+        raise ConfigError(f"step_m ({step_m}) and speed ({speed}) must be positive, and there must be a pass")
+    for p in passes:
+        p.check()
+    job = _Job(Path(out), recipe, tuple(passes), step_m, speed, camera_spec(image_scale),
+               lidar_spec(lidar, azimuth_step_deg))
+    _claim(job)
+    city = _city(recipe)
     frames, drives = [], []
     for k, p in enumerate(job.passes):
-        s, poses = drive_poses(street, p, step_m)
+        folder, (s, poses) = _folder(job, k), drive_poses(city, p, step_m)
+        if len(s) < 2:
+            raise ConfigError(f"pass {k + 1} has {len(s)} frames on a route of {city.route.length:.0f} m; it wants two")
         stamps = kitti_files.START_NS + k * PAUSE_NS + np.round(s * 1e9 / speed).astype(np.int64)
         sensors = tuple(n for n, on in zip(kitti_files.SENSORS, (p.camera, p.lidar, True), strict=True) if on)
-        kitti_files.write_drive(_folder(job, k), stamps, poses, T_base_lidar, sensors)
+        kitti_files.write_drive(folder, stamps, poses, job.lidar.T_base_lidar(), sensors)
         frames += [(job, k, i) for i in range(len(s))]
-        drives.append(Drive(_folder(job, k), len(s), len(s) * p.lidar, len(s) * p.camera, float(s[-1])))
+        drives.append(Drive(folder, len(s), len(s) * p.lidar, len(s) * p.camera, float(s[-1] - s[0])))
     for done, _ in enumerate(_run(frames, workers), 1):
         if progress:
             progress(done, len(frames))
-    return Summary(tuple(drives), seed, street.route.length, time.perf_counter() - began)
+    return Summary(tuple(drives), recipe, city.route.length, time.perf_counter() - began)
 
 
-def drive_poses(street: Street, drive: DrivePass, step_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) metres driven and (n, 4, 4) `T_map_base` of one lap, weaving in its lane, rocking on its springs."""
-    rng = np.random.default_rng([street.seed, 5, drive.day, drive.light, int(drive.reverse)])
-    travelled = np.arange(0.0, street.route.length, step_m)
-    way, phase, wave = (-1.0 if drive.reverse else 1.0), rng.uniform(0, 2 * np.pi, 4), rng.uniform(14, 45, 4)
-    poses = np.tile(np.eye(4), (len(travelled), 1, 1))
-
-    def swing(k: int, amplitude: float) -> np.ndarray:
-        return amplitude * np.sin(2 * np.pi * travelled / wave[k] + phase[k])
-
-    lane = street.half_width / 2 * (1.0 if drive.oncoming_lane else -1.0) + drive.lateral_offset
-    left = lane + swing(0, 0.08)
-    x, y, heading = street.route.at(drive.start + way * travelled, way * left)
-    drift = np.gradient(left, travelled) if len(travelled) > 1 else 0.0
-    heading = heading + (np.pi if drive.reverse else 0.0) + drift
-    for k, T in enumerate(poses):
-        T[:3, :3] = _on_ground(street, x[k], y[k], heading[k]) @ cv2.Rodrigues(np.array([0, swing(1, 0.003)[k], 0]))[0]
-        T[:3, :3] = T[:3, :3] @ cv2.Rodrigues(np.array([swing(2, 0.003)[k], 0, 0]))[0]
-        T[:3, 3] = x[k], y[k], street.terrain.height(x[k], y[k])
-    return travelled, poses
-
-
-def _on_ground(street: Street, x: float, y: float, heading: float) -> np.ndarray:
-    """(3, 3) axes of a base that stands on the slope."""
-    gx, gy = street.terrain.gradient(x, y)
-    up = np.array([-gx, -gy, 1.0]) / np.sqrt(1 + gx * gx + gy * gy)
-    forward = np.array([np.cos(heading), np.sin(heading), gx * np.cos(heading) + gy * np.sin(heading)])
-    forward /= np.linalg.norm(forward)
-    return np.stack([forward, np.cross(up, forward), up], 1)
-
-
-def _check(job: _Job, speed: float) -> None:
-    if not job.passes or not all(p.lidar or p.camera for p in job.passes):
-        raise ConfigError("a street wants at least one pass, and each pass a LiDAR, a camera or both")
-    if job.step_m <= 0 or speed <= 0 or not 0 <= job.car_change <= 1:
-        raise ConfigError(
-            f"step_m ({job.step_m}) and speed ({speed}) must be positive, car_change ({job.car_change}) from 0 to 1"
-        )
-    for k in range(len(job.passes)):
-        if _folder(job, k).exists():
-            raise DataError(f"{_folder(job, k)} already exists; remove it or choose another folder")
+def _claim(job: _Job) -> None:
+    """Writes calibration and recipe, or finds them to be those of a run that was stopped."""
+    date = job.out / kitti_files.DATE
+    tree = {"recipe": asdict(job.recipe), "passes": [asdict(p) for p in job.passes], "step_m": job.step_m,
+            "speed": job.speed, "image": [job.camera.model.width, job.camera.model.height],
+            "lidar": repr(job.lidar)}
+    text = json.dumps(tree, indent=2) + "\n"
+    path = job.out / RECIPE
+    if path.exists() and path.read_text() != text:
+        raise DataError(f"{path} says that {job.out} holds drives made with other arguments; remove it or choose "
+                        "another folder")
+    if not path.exists() and date.exists():
+        raise DataError(f"{date} already exists and was not made here; choose another folder")
+    date.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    kitti_files.write_calibration(date, job.camera.model, job.camera.T_base_camera(), job.lidar.T_base_lidar())
 
 
 def _folder(job: _Job, k: int) -> Path:
     return job.out / kitti_files.DATE / kitti_files.drive_name(k + 1)
 
 
-def _run(frames: list[tuple[_Job, int, int]], workers: int | None):  # type: ignore[no-untyped-def]
+def _run(frames: list[tuple[_Job, int, int]], workers: int | None) -> Iterator[None]:
     """Writes all frames, yielding after each; in this process, or in spawned ones."""
     workers = workers or os.cpu_count() or 1
     if workers == 1:
@@ -195,33 +142,51 @@ def _run(frames: list[tuple[_Job, int, int]], workers: int | None):  # type: ign
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        yield from pool.map(_frame, frames, chunksize=2)
+        yield from pool.map(_frame, frames, chunksize=8)
 
 
 @lru_cache(maxsize=1)
-def _street(seed: int, length: float) -> Street:
-    return build_street(seed, length)
+def _city(recipe: Recipe) -> City:
+    return build_city(recipe)
 
 
 @lru_cache(maxsize=2)
-def _scene(seed: int, length: float, day: int, car_change: float) -> Scene:
-    """The street with a day's cars, ready to be traced; each process keeps the last two."""
-    street = _street(seed, length)
-    return Scene(merge([street.static, parked(street, day, car_change)]), street.textures)
+def _poses(recipe: Recipe, drive: DrivePass, step_m: float) -> tuple[np.ndarray, np.ndarray]:
+    return drive_poses(_city(recipe), drive, step_m)
+
+
+def scene_at(city: City, drive: DrivePass, T_map_base: np.ndarray, seconds: float) -> Scene:
+    """What stands and moves around a place so many seconds into a pass."""
+    near = float(T_map_base[0, 3]), float(T_map_base[1, 3])
+    moving = movers(city, drive.day, seconds, near)
+    scene = city.scene(drive.day, near)
+    return scene.with_movers(moving) if len(moving) else scene
 
 
 def _frame(item: tuple[_Job, int, int]) -> None:
-    """Writes one frame's scan and image."""
+    """Writes one frame's scan and image, unless they are there."""
     job, k, i = item
-    p, folder = job.passes[k], _folder(job, k)
-    scene = _scene(job.seed, job.length, p.day, job.car_change)
-    T = drive_poses(_street(job.seed, job.length), p, job.step_m)[1][i]
-    rng = np.random.default_rng([job.seed, 6, k, i])
+    p, folder, seed = job.passes[k], _folder(job, k), job.recipe.seed
+    scan = folder / "velodyne_points" / "data" / f"{i:010d}.bin"
+    photo = folder / "image_02" / "data" / f"{i:010d}.png"
+    if (scan.exists() or not p.lidar) and (photo.exists() or not p.camera):
+        return
+    s, poses = _poses(job.recipe, p, job.step_m)
+    T, city = poses[i], _city(job.recipe)
+    light = daylight(np.random.default_rng([seed, 7, p.light]), p.day.weather, p.day.season, job.recipe.wildness)
+    scene, rng = scene_at(city, p, T, s[i] / job.speed), np.random.default_rng([seed, 6, k, i])
     if p.lidar:
-        (folder / "velodyne_points" / "data" / f"{i:010d}.bin").write_bytes(sweep(scene, job.lidar, T, rng).tobytes())
+        _write(scan, sweep(scene, job.lidar, T, rng, air=light.air).tobytes())
     if p.camera:
-        image = picture(scene, job.camera, daylight(np.random.default_rng([job.seed, 7, p.light])), T, rng)
+        image = picture(scene, job.camera, light, T, rng)
         ok, png = cv2.imencode(".png", image[..., ::-1])
         if not ok:
             raise DataError(f"OpenCV could not encode the image of frame {i} of {folder.name} as PNG")
-        (folder / "image_02" / "data" / f"{i:010d}.png").write_bytes(png.tobytes())
+        _write(photo, png.tobytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all, so that a stopped run leaves no half file behind."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.rename(path)

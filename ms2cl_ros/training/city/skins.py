@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ms2cl_ros.training.city import painters
+from ms2cl_ros.training.city.stock import Stock
 from ms2cl_ros.training.city.textures import TextureBook
 
 
 @dataclass(frozen=True)
 class Skins:
-    """Texture numbers by what they cover. `book` takes the fronts that are painted house by house."""
+    """Texture numbers by what they cover. `book` takes the fronts that are painted house by house; `stock` holds what
+    comes from folders of assets, nothing by default."""
 
     book: TextureBook
     leaf: list[int]
@@ -32,6 +34,7 @@ class Skins:
     car_windows: int
     windscreen: int
     white: int = 0
+    stock: Stock = field(default_factory=Stock)
 
 
 def paint_skins(rng: np.random.Generator) -> Skins:

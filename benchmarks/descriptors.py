@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps as large as one likes, with descriptors that look like a model's: a lidar's all around, a camera's to ask with.
+
+Shards of the synthetic city (`training/city/pack.py`) give pictures and range images of thousands of streets, each from
+one pose looking ahead. The model embeds them all. A submap's turn is then put together from five of those windows side
+by side, as descriptors keep their azimuth columns in order, and every heading is a slice of it: at most two windows
+meet in a heading, much as the two sides of a street meet in a real one. Five submaps in a row go from each window to
+the same place's window from a nearby pose on another day, so neighbours on a road resemble each other; a third of
+another place's such change is added, so that no window comes twice. A query is put together in the same way from the
+camera's descriptors of the same five places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ms2cl_ros.core.config import EncoderConfig
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.geometry import transform
+from ms2cl_ros.core.mapper import headings_around
+from ms2cl_ros.core.sidecar import Sidecar
+from ms2cl_ros.core.types import RangeImage, Submap, View
+
+IN_A_ROW = 5
+OTHER_CHANGE = 0.3
+LIDAR_HEIGHT = 1.73
+ROAD = 2000  # submaps before the road begins anew beside itself
+POOL = 500
+
+
+def embed(shards: list[Path], encoder: Encoder) -> dict[str, np.ndarray]:
+    """Descriptors (N, D) of every window: `map`, `near` (nearby pose), `query` (camera); some `ranges`."""
+    out: dict[str, list[np.ndarray]] = {"map": [], "near": [], "query": []}
+    ranges: list[np.ndarray] = []
+    for shard in shards:
+        with np.load(shard) as part:
+            out["map"].append(encoder.embed_views(part["rng"].astype(np.float32)))
+            out["near"].append(encoder.embed_views(part["rng2"].astype(np.float32)))
+            seen = np.ones(part["img"].shape[1:3], bool)
+            out["query"].append(np.stack([encoder.embed_image(picture[..., ::-1], seen)[0] for picture in part["img"]]))
+            ranges.append(part["rng"][:: max(1, len(part["rng"]) * len(shards) // POOL)])
+        print(f"  {shard.name}: {len(out['map'][-1])} windows", flush=True)
+    return {key: np.concatenate(parts) for key, parts in out.items()} | {"ranges": np.concatenate(ranges)}
+
+
+def obtain(file: Path | None, shards: Path | None, config: EncoderConfig) -> dict[str, np.ndarray]:
+    """What `embed` gives, read from `file` where it is there, else made and, if a file is named, written to it."""
+    if file is not None and file.is_file():
+        with np.load(file) as kept:
+            return dict(kept)
+    found = sorted(shards.glob("*.npz")) if shards is not None else []
+    if not found:
+        raise SystemExit(f"no shards *.npz in {shards}: name a folder with some (--shards), packed by "
+                         "ms2cl_ros/training/city/pack.py, or a file of descriptors made before (--descriptors)")
+    made = embed(found, Encoder.load(config))
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, **made)  # type: ignore[arg-type]
+    return made
+
+
+@dataclass(frozen=True)
+class World:
+    """Submaps by number, the same ones for the same seed."""
+
+    windows: dict[str, np.ndarray]
+    model: Sidecar
+    headings: int
+    points: int = 0
+    seed: int = 0
+
+    def _sectors(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The windows that stand side by side around a submap, and those whose change is added."""
+        rng = np.random.default_rng([self.seed, number // IN_A_ROW])
+        grid = self.model.lidar.grid
+        return rng.integers(0, len(self.windows["map"]), (2, grid.turn_columns // grid.columns))
+
+    def _headings(self, windows: np.ndarray) -> np.ndarray:
+        """(sectors, D) descriptors -> (headings, D), unit length."""
+        columns = self.model.embedding.columns
+        turn = np.concatenate(list(windows.reshape(len(windows), -1, columns)), axis=1)
+        first = np.round(np.arange(self.headings) * turn.shape[1] / self.headings).astype(int)
+        around = np.concatenate([turn, turn[:, :columns]], axis=1)
+        slices = np.stack([around[:, f:f + columns].reshape(-1) for f in first])
+        return (slices / np.linalg.norm(slices, axis=1, keepdims=True)).astype(np.float32)
+
+    def descriptors(self, number: int) -> np.ndarray:
+        """(headings, D) float32 of a submap's view."""
+        at, other = self._sectors(number)
+        here, near = self.windows["map"], self.windows["near"]
+        share = number % IN_A_ROW / (IN_A_ROW - 1)
+        return self._headings(here[at] + share * (near[at] - here[at]) + OTHER_CHANGE * (near[other] - here[other]))
+
+    def query(self, number: int, heading: int) -> np.ndarray:
+        """(D,) float32: what a camera there would be embedded as."""
+        return self._headings(self.windows["query"][self._sectors(number)[0]])[heading]
+
+    def submap(self, number: int) -> Submap:
+        """One submap whole, with points where wanted."""
+        T = transform([2.0 * (number % ROAD), 20.0 * (number // ROAD), 0.0])
+        pool = self.windows["ranges"]
+        ranges = np.concatenate(list(pool[self._sectors(number)[0] % len(pool)]), axis=1).astype(np.float32)
+        grid = self.model.lidar.grid.panorama()
+        view = View(T, headings_around(self.headings), self.descriptors(number))
+        return Submap(number, T, transform([0.0, 0.0, LIDAR_HEIGHT]), RangeImage(ranges, grid), (view,),
+                      points=self._points(ranges, number) if self.points else None, travelled=2.0 * number)
+
+    def _points(self, ranges: np.ndarray, number: int) -> np.ndarray:
+        grid = self.model.lidar.grid.panorama()
+        row, column = np.nonzero(ranges)
+        kept = np.random.default_rng(number).permutation(len(row))[:self.points]
+        row, column = row[kept], column[kept]
+        up = np.radians(grid.elevation_top_deg - (row + 0.5) * grid.elevation_step_deg)
+        left = np.radians(180.0 - (column + 0.5) * grid.azimuth_step_deg)
+        level = ranges[row, column] * np.cos(up)
+        return np.stack([level * np.cos(left), level * np.sin(left), ranges[row, column] * np.sin(up) + LIDAR_HEIGHT],
+                        axis=1).astype(np.float32)

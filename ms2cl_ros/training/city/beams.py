@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""LiDARs by name: where and when their beams go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ms2cl_ros.core.errors import ConfigError
+from ms2cl_ros.core.types import AngularGrid
+
+# Two prisms against each other, turns a minute, as measured on a Livox Mid: Brazeal et al., Sensors 21 (2021) 4722.
+PRISMS_RPM = (7294.0, -4664.0)
+
+
+@dataclass(frozen=True)
+class LidarSpec:
+    """A sensor. `elevations_deg`: one per beam, top first; `position`: metres in the base frame, axes as the base's.
+
+    `pattern`: "columns" (all beams at once, turning clockwise), "lines" (a mirror that writes line by line from the
+    top) or "rosette" (two prisms; `points` a sweep, no beams). `sector_deg`: how wide it looks, centred on x.
+    `lost`: share of returns missing without a reason; `range_noise`: metres, standard deviation.
+    """
+
+    elevations_deg: tuple[float, ...]
+    azimuth_step_deg: float = 0.1728
+    range_noise: float = 0.02
+    lost: float = 0.02
+    min_range: float = 1.2
+    max_range: float = 120.0
+    position: tuple[float, float, float] = (0.0, 0.0, 1.73)
+    sector_deg: float = 360.0
+    pattern: str = "columns"
+    points: int = 0
+    rate_hz: float = 10.0
+
+    def T_base_lidar(self) -> np.ndarray:
+        """4 x 4, metres."""
+        T = np.eye(4)
+        T[:3, 3] = self.position
+        return T
+
+
+def _even(top: float, bottom: float, beams: int) -> tuple[float, ...]:
+    return tuple(np.linspace(top, bottom, beams).tolist())
+
+
+# The makers' data sheets, at 10 turns a second. The HDL-64E has two blocks of lasers: a third of a degree apart above
+# -8.33 degrees, half a degree below.
+SPECS = {
+    "hdl-64e": LidarSpec(_even(2.0, -8.33, 32) + _even(-8.83, -24.33, 32)),
+    "hdl-32e": LidarSpec(_even(10.67, -30.67, 32), 0.16, 0.02, max_range=100.0),
+    "vlp-16": LidarSpec(_even(15.0, -15.0, 16), 0.2, 0.03, max_range=100.0),
+    "rs-m1": LidarSpec(_even(12.4, -12.4, 125), 0.2, 0.03, max_range=150.0, sector_deg=120.0, pattern="lines"),
+    "mid-70": LidarSpec((), 0.0, max_range=130.0, sector_deg=70.4, pattern="rosette", points=10_000),
+}
+_BY_BEAMS = {64: "hdl-64e", 32: "hdl-32e", 16: "vlp-16"}
+
+
+def lidar_spec(beams: int | str = 64, azimuth_step_deg: float | None = None) -> LidarSpec:
+    """A LiDAR by name (a key of `SPECS`) or number of beams: HDL-64E (64), HDL-32E (32) or VLP-16 (16).
+
+    Raises ConfigError for others.
+    """
+    name = _BY_BEAMS.get(beams, "") if isinstance(beams, int) else beams.lower()
+    if name not in SPECS:
+        given = f"of {beams} beams" if isinstance(beams, int) else f"{beams!r}"
+        raise ConfigError(f"no LiDAR {given} is known; there are {', '.join(map(str, _BY_BEAMS))} beams, "
+                          f"and {', '.join(SPECS)}")
+    if azimuth_step_deg is None or SPECS[name].pattern == "rosette":
+        return SPECS[name]
+    return replace(SPECS[name], azimuth_step_deg=azimuth_step_deg)
+
+
+def facing(spec: LidarSpec, grid: AngularGrid) -> LidarSpec:
+    """The same sensor with only the beams, and only the sector, that fall into `grid` around its own origin.
+
+    What training needs of a sweep; the whole turn costs five times as much.
+    """
+    bottom = grid.elevation_top_deg - grid.rows * grid.elevation_step_deg
+    kept = tuple(e for e in spec.elevations_deg if bottom <= e <= grid.elevation_top_deg)
+    return replace(spec, elevations_deg=kept, sector_deg=min(spec.sector_deg, grid.columns * grid.azimuth_step_deg))
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Every shot of a sweep, in the order in which its points are given: `rays` (n, 3) float32 unit, sensor axes;
+    `moment` (n,) which of the `seconds` (m,) from the stamp it was fired at."""
+
+    rays: np.ndarray
+    moment: np.ndarray
+    seconds: np.ndarray
+
+
+def fire(spec: LidarSpec, rng: np.random.Generator) -> Firing:
+    """One sweep's shots, begun at a random point of the pattern. The stamp lies in the middle of the sweep, where a
+    spinning sensor looks forward. Raises ConfigError for an unknown pattern."""
+    if spec.pattern == "rosette":
+        return _rosette(spec, rng)
+    if spec.pattern not in ("columns", "lines"):
+        raise ConfigError(f"LiDAR pattern {spec.pattern!r} was given; known are columns, lines and rosette")
+    columns = max(1, round(spec.sector_deg / spec.azimuth_step_deg))
+    # the turn falls on the columns at another angle each time
+    azimuth = np.deg2rad(spec.sector_deg * (0.5 - (np.arange(columns) + rng.random()) / columns))
+    elevation = np.deg2rad(spec.elevations_deg)
+    level, flat = np.cos(elevation)[:, None], np.zeros(columns)
+    rays = np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)[:, None] + flat], -1)
+    shots = len(elevation) * columns
+    if spec.pattern == "columns":
+        # a sector takes its share of the turn; what lies behind is not waited for
+        moment, seconds = np.tile(np.arange(columns), len(elevation)), -azimuth / (2 * np.pi * spec.rate_hz)
+    else:
+        moment, seconds = np.arange(shots), ((np.arange(shots) + 0.5) / shots - 0.5) / spec.rate_hz
+    return Firing(rays.reshape(-1, 3).astype(np.float32), moment, seconds)
+
+
+def _rosette(spec: LidarSpec, rng: np.random.Generator) -> Firing:
+    """Two prisms each bend the beam by half of what it can be off its axis."""
+    seconds = ((np.arange(spec.points) + 0.5) / spec.points - 0.5) / spec.rate_hz
+    first, second = (2 * np.pi * (rpm / 60.0 * seconds + rng.random()) for rpm in PRISMS_RPM)
+    half = np.deg2rad(spec.sector_deg / 4)
+    left, up = half * (np.cos(first) + np.cos(second)), half * (np.sin(first) + np.sin(second))
+    off = np.hypot(left, up)
+    scale = np.sinc(off / np.pi)
+    rays = np.stack([np.cos(off), left * scale, up * scale], 1)
+    return Firing(rays.astype(np.float32), np.arange(spec.points), seconds)

@@ -1,0 +1,384 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""A map on a real PostgreSQL server keeps the same promises as one in a file, for many writers at once."""
+
+import dataclasses
+import logging
+import sqlite3
+import threading
+import traceback
+
+import numpy as np
+import postgres_server
+import pytest
+from tiny_submaps import MODEL, rendered, submap, unit
+
+from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.geometry import transform
+from ms2cl_ros.core.sidecar import Embedding
+from ms2cl_ros.core.store import Store
+
+psycopg = pytest.importorskip("psycopg", reason="the extra [fleet] is not installed")
+if postgres_server.programs() is None:
+    pytest.skip(postgres_server.MISSING, allow_module_level=True)
+
+OTHER = dataclasses.replace(MODEL, name="other", embedding=Embedding(4, 1, "cosine", 10.0))
+
+
+@pytest.fixture(scope="module")
+def server():
+    running = postgres_server.Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def url(server):
+    return server.database()
+
+
+@pytest.fixture(params=["file", "server", "cache"])
+def opened(request, server, tmp_path):
+    """Opens the same new map again and again, for writing or reading: a file, a server, or a server with a cache."""
+    place = tmp_path / "m.db" if request.param == "file" else server.database()
+
+    def open_it(write: bool) -> Store:
+        return open_map(place, MODEL, write, tmp_path / "cache.db" if request.param == "cache" else None)
+    return open_it
+
+
+# the contract, whatever is behind it -----------------------------------------------------------------------------------
+
+def test_what_was_added_is_read_back_whole_by_another_reader(opened):
+    with opened(True) as writer:
+        given = submap(3.0, points=200)
+        kept = writer.add(given)
+        with opened(False) as reader:
+            found = reader.submap(kept.id)
+            assert (found.stamp_ns, found.travelled, found.sensor) == (3_000_000_000, 3.0, "tiny")
+            np.testing.assert_array_equal(found.T_map_base, given.T_map_base)
+            np.testing.assert_array_equal(found.covariance, given.covariance)
+            np.testing.assert_array_equal(found.views[0].descriptors, given.views[0].descriptors)
+            np.testing.assert_allclose(found.views[0].T_map_base, given.views[0].T_map_base, atol=1e-12)
+            assert np.abs(found.panorama.ranges - given.panorama.ranges).max() <= 0.0051
+            assert len(found.points) == 200
+            assert [(k, v.id) for k, _, v in reader.views_after(0)] == [(kept.id, kept.views[0].id)]
+            assert reader.poses()[0][:2] == (kept.id, 3_000_000_000)
+            assert (reader.count(), reader.view_count(), reader.check()) == (1, 1, [])
+
+
+def test_moved_submaps_take_their_views_along_and_change_the_revision(opened):
+    with opened(True) as store:
+        a, b = store.add(submap(1.0)), store.add(submap(2.0))
+        before = store.revision()
+        shift = transform([500.0, -3.0, 0.0])
+        assert store.update_poses({a.id: shift @ a.T_map_base, 10**6: np.eye(4)}) == 1
+        assert store.revision() != before
+        views = {k: v for k, _, v in store.views_after(0)}
+        np.testing.assert_allclose(views[a.id].T_map_base, shift @ a.views[0].T_map_base, atol=1e-9)
+        np.testing.assert_allclose(views[b.id].T_map_base, b.views[0].T_map_base, atol=1e-9)
+        assert store.near(np.array([501.0, -1.0]), 1.0) == [a.id]
+        with pytest.raises(StoreError, match="no pose"):
+            store.update_poses({a.id: np.full((4, 4), np.nan)})
+
+
+def test_removed_submaps_are_gone_with_their_views_and_ids_never_come_back(opened):
+    with opened(True) as store:
+        a, b = store.add(submap(1.0)), store.add(submap(2.0))
+        assert store.remove([b.id, 10**6]) == 1
+        c = store.add(submap(3.0))
+        assert c.id > b.id
+        assert c.views[0].id > b.views[0].id
+        assert [k for k, _, _ in store.views_after(0)] == [a.id, c.id]
+        with pytest.raises(StoreError, match=f"no submap {b.id}"):
+            store.submap(b.id)
+
+
+def test_submaps_with_points_wait_to_be_rendered_around_until_they_were(opened):
+    with opened(True) as store:
+        a, b, _ = store.add(submap(1.0, points=5)), store.add(submap(2.0, points=5)), store.add(submap(3.0))
+        assert store.unrendered() == [a.id, b.id]
+        views = store.add_views(a.id, [rendered(1.0, 1.75), rendered(1.0, -1.75)])
+        store.add_views(b.id, [])
+        assert store.unrendered() == []
+        found = store.submap(a.id).views
+        assert [v.rendered for v in found] == [False, True, True]
+        np.testing.assert_array_equal(found[2].coarse, views[1].coarse)
+        np.testing.assert_allclose(found[2].T_map_base, views[1].T_map_base, atol=1e-12)
+
+
+def test_replaced_views_get_new_ids_and_change_the_revision(opened):
+    with opened(True) as store:
+        kept, before = store.add(submap(1.0)), store.revision()
+        new, = store.replace_views(kept.id, [rendered(1.0, 0.5)])
+        assert new.id > kept.views[0].id
+        assert store.revision() != before
+        assert [v.id for v in store.submap(kept.id).views] == [new.id]
+
+
+def test_near_gives_ids_by_distance_and_views_come_in_the_order_of_ids_up_to_the_limit(opened):
+    with opened(True) as store:
+        ids = {x: store.add(submap(x)).id for x in (-70.0, -3.0, 0.0, 2.0, 65.0)}
+        assert store.near(np.array([0.5, 2.0]), 3.6) == [ids[0.0], ids[2.0], ids[-3.0]]
+        seen = [v.id for _, _, v in store.views_after(0)]
+        assert seen == sorted(seen)
+        assert [v.id for _, _, v in store.views_after(seen[0], limit=2)] == seen[1:3]
+        assert store.last_view_id() == seen[-1]
+
+
+def test_sessions_carry_names_and_begin_with_their_first_submap(opened):
+    with opened(True) as store:
+        assert store.add(submap(1.0)).session == store.add(submap(2.0)).session
+        store.begin_session("never driven")
+        store.begin_session("second")
+        store.add(submap(5.0))
+        found = [(s.name, s.first_stamp_ns, s.submaps) for s in store.sessions()]
+        assert found == [("", 1_000_000_000, 2), ("second", 5_000_000_000, 1)]
+
+
+def test_a_view_that_does_not_suit_the_model_is_refused_and_nothing_of_its_submap_stays(opened):
+    with opened(True) as store:
+        with pytest.raises(StoreError, match="does not suit"):
+            store.add(submap(1.0, descriptors=unit(np.random.default_rng(0), 2, 4)))
+        assert (store.count(), store.view_count()) == (0, 0)
+
+
+def test_a_saved_copy_is_an_sqlite_map_with_the_same_submaps_and_sessions(opened, tmp_path):
+    with opened(True) as store:
+        a = store.add(submap(1.0, points=50))
+        store.add_views(a.id, [rendered(1.0, 1.75)])
+        store.begin_session("later")
+        store.add(submap(2.0, points=50))
+        store.save(tmp_path / "copy.db")
+        store.add(submap(3.0))
+    with open_map(tmp_path / "copy.db", MODEL, write=True) as copy:
+        assert [s.name for s in copy.sessions()] == ["", "later"]
+        assert (copy.count(), copy.view_count(), copy.check()) == (2, 3, [])
+        assert len(copy.unrendered()) == 1
+        copy.add(submap(9.0))
+    tables = sqlite3.connect(tmp_path / "copy.db").execute("SELECT name FROM sqlite_master").fetchall()
+    assert not [name for name, in tables if name.startswith("fleet")]
+
+
+def test_a_reader_may_not_write(opened):
+    opened(True).close()
+    with opened(False) as reader, pytest.raises(StoreError, match="reading only"):
+        reader.add(submap(1.0))
+
+
+# the server ------------------------------------------------------------------------------------------------------------
+
+def test_a_damaged_view_is_left_out_and_named_and_can_be_dropped(url):
+    with open_map(url, MODEL, write=True) as store:
+        kept = [store.add(submap(x, points=9)) for x in (1.0, 2.0, 3.0)]
+        with psycopg.connect(url) as db:
+            db.execute("UPDATE ms2cl.descriptors SET descriptor = '[1,0,0]' WHERE view = %s AND number = 1",
+                       (kept[1].views[0].id,))
+            db.execute("UPDATE ms2cl.scans SET points = points || 'x' WHERE submap = %s", (kept[2].id,))
+        assert [k for k, _, _ in store.views_after(0)] == [kept[0].id, kept[2].id]
+        assert store.damage() == [f"view {kept[1].views[0].id} of submap {kept[1].id} is damaged (checksum)"]
+        assert len(store.check()) == 2
+        assert len(store.drop_damaged()) == 2
+        assert store.check() == []
+        assert store.submap(kept[2].id).points is None
+
+
+def test_ids_become_visible_in_order_when_many_write_at_once(url):
+    """Without the writers' lock, a reader would see id 7 before a slower transaction commits id 6, and pass it over."""
+    with open_map(url, MODEL, write=True) as store:
+        store.add(submap(0.0))
+    each, done = 25, threading.Event()
+
+    def write(number: int) -> None:
+        with open_map(url, MODEL, write=True) as robot:
+            for i in range(each):
+                robot.add(submap(100.0 * number + i))
+    writers = [threading.Thread(target=write, args=(n,)) for n in range(1, 5)]
+    seen: list[int] = []
+
+    def follow() -> None:
+        with open_map(url, MODEL, write=False) as reader:
+            while True:
+                last_round = done.is_set()
+                seen.extend(v.id for _, _, v in reader.views_after(seen[-1] if seen else 0))
+                if last_round:
+                    return
+    reader = threading.Thread(target=follow)
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    reader.join()
+    assert len(seen) == len(set(seen)) == 1 + 4 * each
+
+
+def test_a_slow_writer_holds_back_the_ids_of_others_until_it_has_committed(url):
+    with open_map(url, MODEL, write=True) as store, psycopg.connect(url) as slow:
+        store.add(submap(1.0))
+        slow.execute("SELECT pg_advisory_xact_lock(%s)", (0x4D53324C,))
+        early, = slow.execute("SELECT nextval('ms2cl.view_ids')").fetchone()
+        other = threading.Thread(target=lambda: store.add(submap(2.0)))
+        other.start()
+        with open_map(url, MODEL, write=False) as reader:
+            other.join(0.3)
+            assert other.is_alive()
+            assert reader.last_view_id() < early
+            slow.commit()
+            other.join()
+            assert reader.last_view_id() > early
+
+
+def test_two_robots_that_open_an_empty_database_at_once_make_one_map(url):
+    stores: list[Store] = []
+    threads = [threading.Thread(target=lambda: stores.append(open_map(url, MODEL, write=True))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({s.uid for s in stores}) == 1
+    assert [s.add(submap(float(i))).id for i, s in enumerate(stores)] == [1, 2, 3, 4]
+    for store in stores:
+        store.close()
+
+
+def test_a_write_whose_answer_was_lost_is_not_carried_out_twice(server, url, monkeypatch):
+    with open_map(url, MODEL, write=True) as store:
+        commit, calls = psycopg.Connection.transaction, []
+
+        class Cut:
+            """Commits, and cuts the connection before anybody hears of it."""
+
+            def __init__(self, db):
+                self._db, self._inner = db, commit(db)
+
+            def __enter__(self):
+                return self._inner.__enter__()
+
+            def __exit__(self, *error):
+                out = self._inner.__exit__(*error)
+                calls.append(1)
+                if len(calls) == 1:
+                    self._db.close()
+                    raise psycopg.OperationalError("server closed the connection unexpectedly")
+                return out
+        monkeypatch.setattr(psycopg.Connection, "transaction", lambda db: Cut(db))
+        stored = store.add(submap(1.0))
+        assert len(calls) == 2
+        assert (store.count(), stored.id) == (1, store.poses()[0][0])
+
+
+def test_the_same_submap_added_again_after_the_server_went_away_is_stored_once():
+    server = postgres_server.Server()
+    try:
+        with open_map(server.database(), MODEL, write=True) as store:
+            store.add(submap(0.0))
+            server.kill()
+            with pytest.raises(StoreError, match=r"does not answer.*check host and port"):
+                store.add(submap(1.0))
+            server.start()
+            again = store.add(submap(1.0))
+            assert [k for k, _, _ in store.poses()] == [1, again.id]
+    finally:
+        server.stop()
+
+
+def test_a_map_of_another_model_is_refused_with_both_names(url):
+    open_map(url, MODEL, write=True).close()
+    for write in (True, False):
+        with pytest.raises(StoreError, match=r"'tiny'.*'other'.*reembed"):
+            open_map(url, OTHER, write=write)
+    open_map(url, None, write=False).close()
+
+
+def test_an_adopted_map_has_no_views_of_the_former_model_and_those_who_have_it_open_are_told(url):
+    with open_map(url, MODEL, write=True) as former, open_map(url, MODEL, write=True) as store:
+        kept = store.add(submap(1.0, points=5))
+        store.add_views(kept.id, [rendered(1.0, 1.0)])
+        store.adopt(OTHER)
+        assert (store.view_count(), store.unrendered()) == (0, [kept.id])
+        with pytest.raises(StoreError, match="another model"):
+            former.add(submap(2.0))
+        with pytest.raises(StoreError, match="another model"):
+            former.revision()
+        view = dataclasses.replace(kept.views[0], descriptors=unit(np.random.default_rng(0), 2, 4))
+        store.replace_views(kept.id, [view])
+        assert [v.descriptors.shape for _, _, v in store.views_after(0)] == [(2, 4)]
+
+
+def test_a_map_of_a_later_schema_is_refused_and_one_of_an_earlier_is_brought_up_to_date_by_a_writer(url, monkeypatch):
+    from ms2cl_ros.core import server_tables
+    with open_map(url, MODEL, write=True) as store:
+        store.add(submap(1.0))
+    steps = server_tables.STEPS
+    monkeypatch.setattr(server_tables, "STEPS", (*steps, "ALTER TABLE submaps ADD COLUMN weather text"))
+    with pytest.raises(StoreError, match="open it once for writing"):
+        open_map(url, MODEL, write=False)
+    with open_map(url, MODEL, write=True) as store:
+        assert store.count() == 1
+    open_map(url, MODEL, write=False).close()
+    monkeypatch.setattr(server_tables, "STEPS", steps)
+    with pytest.raises(StoreError, match=r"schema 2, this version reads 1"):
+        open_map(url, MODEL, write=True)
+
+
+def test_a_database_without_a_map_or_without_pgvector_is_refused_with_the_remedy(server, url, monkeypatch):
+    with pytest.raises(StoreError, match="holds no map"):
+        open_map(url, MODEL, write=False)
+    open_map(url, MODEL, write=True).close()
+    with psycopg.connect(url) as db:
+        db.execute("DROP EXTENSION vector CASCADE")
+    with pytest.raises(StoreError, match="CREATE EXTENSION vector"):
+        open_map(url, MODEL, write=False)
+
+
+@pytest.mark.parametrize("change", [
+    lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret"),
+    lambda u: u.rsplit("/", 1)[0] + "/not_there",
+    lambda u: u.replace("127.0.0.1", "127.0.0.1:1/") ,
+    lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret@with/slashes"),
+    lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret with space"),
+    lambda u: u + "?nonsense=wr0ng-secret",
+    lambda u: u.replace("127.0.0.1", "no.such.host.invalid"),
+], ids=["password", "database", "port", "slash", "space", "option", "host"])
+def test_no_password_is_ever_in_a_message_a_traceback_or_a_log(server, url, change, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(StoreError) as caught:
+        open_map(change(url), MODEL, write=True)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
+    assert postgres_server.PASSWORD not in told
+    assert "wr0ng-secret" not in told
+    assert "slashes" not in told
+
+
+def test_the_password_may_come_from_the_environment_or_a_file(server, url, tmp_path, monkeypatch):
+    open_map(url, MODEL, write=True).close()
+    bare = url.replace(f":{postgres_server.PASSWORD}", "")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "none"))
+    with pytest.raises(StoreError, match="password"):
+        open_map(bare, MODEL, write=False)
+    monkeypatch.setenv("PGPASSWORD", postgres_server.PASSWORD)
+    with open_map(bare, MODEL, write=False) as store:
+        assert store.name == bare
+    monkeypatch.delenv("PGPASSWORD")
+    (tmp_path / "pgpass").write_text(f"127.0.0.1:{server.port}:*:{postgres_server.USER}:{postgres_server.PASSWORD}\n")
+    (tmp_path / "pgpass").chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
+    open_map(bare, MODEL, write=False).close()
+    assert postgres_server.PASSWORD not in server.log()
+
+
+def test_the_server_finds_the_nearest_descriptors_exactly_and_by_its_own_index(url):
+    rng = np.random.default_rng(5)
+    vectors = unit(rng, 60)
+    with open_map(url, MODEL, write=True) as store:
+        views = [store.add(submap(float(i), descriptors=vectors[2 * i:2 * i + 2])).views[0] for i in range(30)]
+        query = unit(rng, 1)[0]
+        order = np.argsort(-vectors @ query)[:5]
+        wanted = [(views[i // 2].id, i % 2) for i in order]
+        assert [found[1:] for found in store.search(query, 5)] == wanted
+        store.build_search_index()
+        found = store.search(query, 5)
+        assert [f[1:] for f in found] == wanted
+        np.testing.assert_allclose([f[0] for f in found], vectors[order] @ query, atol=1e-6)
