@@ -35,10 +35,11 @@ def work(barrier: Any, results: Any, seed: int, weather: str, seconds: float) ->
     """One process: builds its city, waits for the others, casts pairs and then sweeps for `seconds` each."""
     import cv2
 
-    from ms2cl_ros.training.city.camera import CellCamera, camera_spec, daylight
+    from ms2cl_ros.training.city.camera import CellCamera, camera_spec
     from ms2cl_ros.training.city.city import build_city
     from ms2cl_ros.training.city.drive import MAP_PASS, drive_poses
     from ms2cl_ros.training.city.lidar import facing, lidar_spec, sweep
+    from ms2cl_ros.training.city.light import daylight
     from ms2cl_ros.training.city.recipe import Day, Recipe
 
     cv2.setNumThreads(1)

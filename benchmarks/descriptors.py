@@ -28,7 +28,7 @@ from ms2cl_ros.core.types import RangeImage, Submap, View
 IN_A_ROW = 5
 OTHER_CHANGE = 0.3
 LIDAR_HEIGHT = 1.73
-ROAD = 2000  # submaps before the road begins anew beside itself
+ROAD = 2000  # views before the road begins anew beside itself
 POOL = 500
 
 
@@ -65,16 +65,17 @@ def obtain(file: Path | None, shards: Path | None, config: EncoderConfig) -> dic
 
 @dataclass(frozen=True)
 class World:
-    """Submaps by number, the same ones for the same seed."""
+    """Views by number, the same ones for the same seed; `views_each` of them in a row belong to one submap."""
 
     windows: dict[str, np.ndarray]
     model: Sidecar
     headings: int
     points: int = 0
     seed: int = 0
+    views_each: int = 1
 
     def _sectors(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The windows that stand side by side around a submap, and those whose change is added."""
+        """The windows that stand side by side around a view, and those whose change is added."""
         rng = np.random.default_rng([self.seed, number // IN_A_ROW])
         grid = self.model.lidar.grid
         return rng.integers(0, len(self.windows["map"]), (2, grid.turn_columns // grid.columns))
@@ -89,7 +90,7 @@ class World:
         return (slices / np.linalg.norm(slices, axis=1, keepdims=True)).astype(np.float32)
 
     def descriptors(self, number: int) -> np.ndarray:
-        """(headings, D) float32 of a submap's view."""
+        """(headings, D) float32 of a view."""
         at, other = self._sectors(number)
         here, near = self.windows["map"], self.windows["near"]
         share = number % IN_A_ROW / (IN_A_ROW - 1)
@@ -99,14 +100,16 @@ class World:
         """(D,) float32: what a camera there would be embedded as."""
         return self._headings(self.windows["query"][self._sectors(number)[0]])[heading]
 
-    def submap(self, number: int) -> Submap:
-        """One submap whole, with points where wanted."""
+    def view(self, number: int) -> View:
+        """One view; the first of each submap stands where its LiDAR stood."""
         T = transform([2.0 * (number % ROAD), 20.0 * (number // ROAD), 0.0])
-        pool = self.windows["ranges"]
+        return View(T, headings_around(self.headings), self.descriptors(number), rendered=number % self.views_each > 0)
+
+    def submap(self, number: int) -> Submap:
+        """The submap of a view that is its first, with points where wanted."""
+        view, grid, pool = self.view(number), self.model.lidar.grid.panorama(), self.windows["ranges"]
         ranges = np.concatenate(list(pool[self._sectors(number)[0] % len(pool)]), axis=1).astype(np.float32)
-        grid = self.model.lidar.grid.panorama()
-        view = View(T, headings_around(self.headings), self.descriptors(number))
-        return Submap(number, T, transform([0.0, 0.0, LIDAR_HEIGHT]), RangeImage(ranges, grid), (view,),
+        return Submap(number, view.T_map_base, transform([0.0, 0.0, LIDAR_HEIGHT]), RangeImage(ranges, grid), (view,),
                       points=self._points(ranges, number) if self.points else None, travelled=2.0 * number)
 
     def _points(self, ranges: np.ndarray, number: int) -> np.ndarray:

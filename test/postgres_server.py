@@ -10,7 +10,6 @@ temporary folder is created or given other permissions.
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
 import pwd
 import secrets
@@ -47,12 +46,13 @@ def _unprivileged() -> pwd.struct_passwd | None:
 class Server:
     """One server with a folder of its own; a superuser `USER` with `PASSWORD` by SCRAM over TCP."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool = False) -> None:
+        """`fsync`: also survive the machine's death; a process that is killed has lost nothing without it."""
+        self._fsync = "on" if fsync else "off"
         source = programs()
         assert source is not None, MISSING
         self.folder = Path(tempfile.mkdtemp(prefix="ms2cl_pg_"))
         self._account, self._process = _unprivileged(), None
-        self._numbers = itertools.count(1)
         self._programs = source
         if self._account is not None:
             self._make_room(source)
@@ -81,7 +81,7 @@ class Server:
         if self._account is not None:
             os.chown(secret, self._account.pw_uid, -1)
         subprocess.run([str(self._programs / "initdb"), "-D", str(self.folder / "data"), "-U", USER, "--encoding=UTF8",
-                        "--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"],
+                        "--locale=C", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync", "--wal-segsize=1"],
                        check=True, capture_output=True, cwd="/", **self._as())
 
     def start(self, timeout: float = 20.0) -> None:
@@ -92,7 +92,7 @@ class Server:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-h", "127.0.0.1", "-p",
                  str(self.port), "-k", str(self.folder), "-c", "shared_buffers=32MB", "-c", "max_connections=40",
-                 "-c", "log_statement=all"],
+                 "-c", "log_statement=all", "-c", f"fsync={self._fsync}", "-c", "min_wal_size=8MB"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True, **self._as())
             log.close()
             while self._process.poll() is None and time.monotonic() < end:
@@ -132,12 +132,14 @@ class Server:
         return f"postgresql://{USER}{secret}@127.0.0.1:{self.port}/{database}"
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """The URL of a database without a map; what an earlier call gave is emptied, as a new one takes seconds."""
         import psycopg
-        name = f"map{os.getpid()}_{next(self._numbers)}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
-            db.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-        return self.url(name)
+            if not db.execute("SELECT 1 FROM pg_database WHERE datname = 'fleet'").fetchone():
+                db.execute("CREATE DATABASE fleet")
+        with psycopg.connect(self.url("fleet"), autocommit=True) as db:
+            db.execute("DROP SCHEMA IF EXISTS ms2cl CASCADE")
+        return self.url("fleet")
 
     def log(self) -> str:
         """What the server has written so far, statements included."""

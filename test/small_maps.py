@@ -23,13 +23,13 @@ STEP = 2.0
 def config_of(model: Path, **stages) -> Config:
     """The defaults with the tiny model and fewer headings; `stages`: keyword arguments of a stage, by its name."""
     config = replace(Config(), encoder=replace(Config().encoder, model=str(model)),
-                     submaps=replace(Config().submaps, headings=8, distance=STEP))
+                     submaps=replace(Config().submaps, headings=8, distance=0.95 * STEP))
     for stage, values in stages.items():
         config = replace(config, **{stage: replace(getattr(config, stage), **values)})
     return config
 
 
-def town(seed: int = 3, houses: int = 70) -> np.ndarray:
+def town(seed: int = 3, houses: int = 45) -> np.ndarray:
     """(N, 3) metres: boxes of all sizes on level ground along an L-shaped road, which stays free."""
     rng = np.random.default_rng(seed)
     road = np.array([T[:2, 3] for T in route()])
@@ -39,12 +39,12 @@ def town(seed: int = 3, houses: int = 70) -> np.ndarray:
         if np.min(np.linalg.norm(road - middle, axis=1)) < 4.0 + np.hypot(*half):
             continue
         walls.append(_box(middle, half, rng.uniform(1.0, 9.0), rng.uniform(0, np.pi)))
-    ground = np.stack(np.meshgrid(np.arange(-30, 75, 0.5), np.arange(-30, 75, 0.5)), -1).reshape(-1, 2)
+    ground = np.stack(np.meshgrid(np.arange(-30, 75, 1.0), np.arange(-30, 75, 1.0)), -1).reshape(-1, 2)
     return np.concatenate([*walls, np.column_stack([ground, np.zeros(len(ground))])])
 
 
 def _box(middle: np.ndarray, half: np.ndarray, height: float, turn: float) -> np.ndarray:
-    u, z = np.meshgrid(np.arange(-1, 1, 0.3 / half.max()), np.arange(0, height, 0.3))
+    u, z = np.meshgrid(np.arange(-1, 1, 0.4 / half.max()), np.arange(0, height, 0.4))
     u, z = u.ravel(), z.ravel()
     sides = [np.column_stack([u * half[0], np.full_like(u, s * half[1]), z]) for s in (-1, 1)]
     sides += [np.column_stack([np.full_like(u, s * half[0]), u * half[1], z]) for s in (-1, 1)]

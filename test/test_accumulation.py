@@ -100,47 +100,38 @@ def test_merged_points_lie_on_the_surfaces_of_the_street_in_the_keyframes_frame(
     assert len(points) == len(thin(points, 0.2))
 
 
-def spun(poses: dict[float, np.ndarray], stamp_ns: int = 10**9) -> tuple:
-    """A cloud swept during 0.1 s while the base moved between the poses at 0 and 0.1 s; and that motion."""
-    start, end = poses[0.0], poses[0.1]
-    parts, times = [], []
-    for t in np.linspace(0.0, 0.1, 21):
-        cloud = sweep(interpolate(start, end, t / 0.1), step_deg=1.0)
+def spun(end: np.ndarray, stamp_ns: int = 10**9) -> tuple:
+    """A cloud swept during 0.1 s while the base moved from pose(0.0) to `end`, that motion, and the points' true
+    places on the map."""
+    parts, times, places = [], [], []
+    for share in np.linspace(0.0, 1.0, 21):
+        T = interpolate(pose(0.0), end, share)
+        cloud = sweep(T, step_deg=1.0)
         azimuth = np.arctan2(cloud.xyz[:, 1], cloud.xyz[:, 0])
-        part = np.abs(azimuth - np.pi * (1 - 2 * t / 0.1)) < np.pi / 21
-        parts.append(cloud.xyz[part])
-        times.append(np.full(part.sum(), t))
+        part = cloud.xyz[np.abs(azimuth - np.pi * (1 - 2 * share)) < np.pi / 21]
+        parts.append(part)
+        times.append(np.full(len(part), 0.1 * share))
+        places.append(apply(T @ T_BASE_LIDAR, part))
     whole = dataclasses.replace(cloud, xyz=np.concatenate(parts), times=np.concatenate(times), stamp_ns=stamp_ns)
 
     def motion(stamp: int) -> StampedPose:
         share = (stamp - stamp_ns) / 1e8
         if not 0.0 <= share <= 1.0:
             raise TransformError(f"no pose at {stamp}")
-        return StampedPose(stamp, interpolate(start, end, share))
-    return whole, motion
-
-
-def distance_from_surfaces(points_map: np.ndarray) -> np.ndarray:
-    out = np.abs(points_map[:, 2])
-    for low, high in STREET:
-        beyond = np.maximum(np.maximum(low - points_map, points_map - high), 0)
-        within = np.minimum(points_map - low, high - points_map).min(1)
-        out = np.minimum(out, np.where(within > 0, within, np.linalg.norm(beyond, axis=1)))
-    return out
+        return StampedPose(stamp, interpolate(pose(0.0), end, share))
+    return whole, motion, np.concatenate(places)
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.12])
 def test_a_sweep_taken_while_driving_and_turning_is_straightened_to_its_stamp(turn):
-    cloud, motion = spun({0.0: pose(0.0), 0.1: pose(1.5, 0.0, turn)})
-    T = pose(0.0) @ T_BASE_LIDAR
-    crooked = distance_from_surfaces(apply(T, cloud.xyz.astype(float)))
-    straight = distance_from_surfaces(apply(T, straighten(cloud, T_BASE_LIDAR, motion).astype(float)))
-    assert np.quantile(crooked, 0.9) > 0.3
-    assert np.quantile(straight, 0.9) < 0.08
+    cloud, motion, places = spun(pose(1.5, 0.0, turn))
+    T = (pose(0.0) @ T_BASE_LIDAR).astype(np.float32)
+    assert np.linalg.norm(apply(T, cloud.xyz) - places, axis=1).max() > 1.4
+    assert np.linalg.norm(apply(T, straighten(cloud, T_BASE_LIDAR, motion)) - places, axis=1).max() < 0.05
 
 
 def test_a_sweep_whose_end_has_no_pose_yet_goes_on_as_it_began():
-    cloud, motion = spun({0.0: pose(0.0), 0.1: pose(1.5)})
+    cloud, motion, places = spun(pose(1.5))
     late = dataclasses.replace(cloud, stamp_ns=cloud.stamp_ns + 50_000_000, times=cloud.times - 0.05)
 
     def until_now(stamp: int) -> StampedPose:
@@ -149,11 +140,11 @@ def test_a_sweep_whose_end_has_no_pose_yet_goes_on_as_it_began():
         return motion(stamp)
     straight = straighten(late, T_BASE_LIDAR, until_now)
     T = motion(late.stamp_ns).T_map_base @ T_BASE_LIDAR
-    assert np.quantile(distance_from_surfaces(apply(T, straight.astype(float))), 0.9) < 0.08
+    assert np.linalg.norm(apply(T, straight.astype(float)) - places, axis=1).max() < 0.01
 
 
 def test_a_sweep_of_which_one_pose_is_known_is_refused_with_the_reason():
-    cloud, _ = spun({0.0: pose(0.0), 0.1: pose(1.5)})
+    cloud = spun(pose(1.5))[0]
 
     def nobody(stamp: int) -> StampedPose:
         raise TransformError("no pose at all")

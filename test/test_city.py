@@ -19,7 +19,7 @@ from ms2cl_ros.tools.kitti import read_raw
 pytest.importorskip("trimesh", reason="the street's trees need trimesh")
 pytest.importorskip("embreex", reason="tracing the street needs embreex")
 
-from ms2cl_ros.training.city import camera, lens, lidar
+from ms2cl_ros.training.city import camera, lens, lidar, light
 from ms2cl_ros.training.city.city import City, build_city
 from ms2cl_ros.training.city.drive import synthesize
 from ms2cl_ros.training.city.kitti_files import EARTH, write_calibration
@@ -79,13 +79,13 @@ def test_the_same_arguments_write_the_same_bytes_with_any_number_of_processes(tm
 
 
 def test_scan_points_fall_on_the_pixels_that_see_them(city: City, scenes: list[Scene], tmp_path: Path) -> None:
-    """Where four neighbouring pixels see one triangle, inverse depth is linear between them; there, through the written
-    calibration, 98 % of the points that nothing hides from the camera agree with the picture's rays to 5 mm (thin
-    things between the pixels do not). Half a pixel beside, less than a third do."""
+    """Where four neighbouring pixels see the triangle that a point lies on, inverse depth is linear between them;
+    there, through the written calibration, 99.9 % of the points agree with the picture's rays to 5 mm. Half a pixel
+    beside, less than a third do."""
     spec = camera.camera_spec(0.25)
     T_map_base = drive_poses(city, MAP_PASS, 30.0)[1][5]
     points = lidar.sweep(scenes[0], QUIET, T_map_base, np.random.default_rng(0))[:, :3]
-    points = points[unhidden(scenes[0], T_map_base @ spec.T_base_camera(), T_map_base @ QUIET.T_base_lidar(), points)]
+    own = seen_triangle(scenes[0], T_map_base @ spec.T_base_camera(), T_map_base @ QUIET.T_base_lidar(), points)
     write_calibration(tmp_path, spec.model, spec.T_base_camera(), QUIET.T_base_lidar())
     uv, depth = project(tmp_path, points)
     seen, triangle = depth_image(scenes[0], spec, T_map_base)
@@ -96,23 +96,23 @@ def test_scan_points_fall_on_the_pixels_that_see_them(city: City, scenes: list[S
         u, v, z = u[inside], v[inside], depth[inside]
         i, j = v.astype(int), u.astype(int)
         corners = [(i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1)]
-        flat = np.ptp([triangle[c] for c in corners], axis=0) == 0
+        flat = np.all([triangle[c] == own[inside] for c in corners], axis=0)
         assert flat.sum() > 300
         p, q = v - i, u - j
         weights = [(1 - p) * (1 - q), (1 - p) * q, p * (1 - q), p * q]
         inverse_depth = sum(w / seen[c] for w, c in zip(weights, corners, strict=True))
         return float((np.abs(1 / inverse_depth - z)[flat] < 5e-3).mean())
 
-    assert agreement(0.0) > 0.98
+    assert agreement(0.0) > 0.999
     assert agreement(0.5) < 0.33
 
 
-def unhidden(scene: Scene, T_map_camera: np.ndarray, T_map_lidar: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(n,) bool: a ray from the camera towards the point (sensor frame) ends there, and not in front of it."""
+def seen_triangle(scene: Scene, T_map_camera: np.ndarray, T_map_lidar: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(n,) what a ray from the camera towards each point (sensor frame) ends on, -2 where that is not at the point."""
     toward = apply(T_map_lidar, points.astype(float)) - T_map_camera[:3, 3]
     far = np.linalg.norm(toward, axis=1)
     hits = scene.cast(np.broadcast_to(T_map_camera[:3, 3], toward.shape), toward / far[:, None])
-    return np.abs(hits.distance - far) < 0.01
+    return np.where(np.abs(hits.distance - far) < 0.01, hits.triangle, -2)
 
 
 def project(folder: Path, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +137,7 @@ def depth_image(scene: Scene, spec: camera.CameraSpec, T_map_base: np.ndarray) -
 def test_a_picture_changes_colour_where_its_depth_jumps(city: City, scenes: list[Scene]) -> None:
     spec = camera.camera_spec(0.25)
     T = drive_poses(city, QUERY_PASS, 30.0)[1][4]
-    rgb = camera.picture(scenes[1], spec, camera.daylight(np.random.default_rng(1)), T, np.random.default_rng(2))
+    rgb = camera.picture(scenes[1], spec, light.daylight(np.random.default_rng(1)), T, np.random.default_rng(2))
     step = np.abs(np.diff(np.log(np.minimum(depth_image(scenes[1], spec, T)[0], 200)), axis=1))
     edge = np.abs(np.diff(rgb.astype(float), axis=1)).mean(2)
     assert edge[step > 0.3].mean() > 2 * edge[step < 0.02].mean()
@@ -147,7 +147,7 @@ def test_only_cars_differ_between_two_days(city: City, scenes: list[Scene]) -> N
     n = len(city.static)
     first, second = (scene.soup for scene in scenes)
     assert np.array_equal(first.corners[:n], second.corners[:n])
-    assert (first.material[n:] == CAR).all() and (second.material[n:] == CAR).all()
+    assert np.isin(first.material[n:], (CAR, SIGN)).all() and np.isin(second.material[n:], (CAR, SIGN)).all()
     assert first.corners[n:].tobytes() != second.corners[n:].tobytes()
 
 

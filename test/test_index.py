@@ -23,7 +23,7 @@ from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 from ms2cl_ros.core.vectors import lists_for, sample_for
 
-D, HEADINGS = 16, 20
+D, HEADINGS = 16, 60
 GRID = AngularGrid(4, 10, 2.0, 4.0, 9.0)
 MODEL = Sidecar("tiny", CameraInput("c", "0", "whole_image", None, (2, 2), ("red",), (0.0,), (1.0,)),
                 LidarInput("l", "0", GRID, (4, 10), ("valid",), (0.0,), (1.0,), 1.0, 90.0),
@@ -60,10 +60,10 @@ def fill(store, numbers):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A map of 80 submaps, 1600 descriptors; not to be written."""
+    """A map of 20 submaps, 1200 descriptors; not to be written."""
     path = tmp_path_factory.mktemp("index") / "m.db"
     with open_map(path, MODEL, write=True) as writer:
-        fill(writer, range(80))
+        fill(writer, range(20))
     with open_map(path, MODEL, write=False) as reader:
         yield reader
 
@@ -81,10 +81,10 @@ def ids(found):
 @pytest.mark.parametrize("quantise", [True, False])
 def test_flat_and_clustered_give_the_same_views_headings_and_scores(large, quantise):
     flat, clustered = (Index(large, D, IndexConfig(kind=kind, quantise=quantise)) for kind in ("flat", "ivf"))
-    assert flat.refresh() == clustered.refresh() == 80
+    assert flat.refresh() == clustered.refresh() == 20
     assert (flat.exact, clustered.exact) == (True, False)
-    assert len(flat) == len(clustered) == 80 * HEADINGS
-    for number in range(0, 80, 7):
+    assert len(flat) == len(clustered) == 20 * HEADINGS
+    for number in range(0, 20, 3):
         a, b = (index.search(seen(number, number % HEADINGS), 5) for index in (flat, clustered))
         assert ids(a) == ids(b)
         assert [e.heading for _, e in a] == [e.heading for _, e in b]
@@ -95,7 +95,7 @@ def test_scores_are_those_of_the_stored_descriptors(large):
     index = Index(large, D, IVF)
     index.refresh()
     query = unit(99)
-    exact = np.array([(place(n) @ query).max() for n in range(80)])
+    exact = np.array([(place(n) @ query).max() for n in range(20)])
     found = index.search(query, 10)
     np.testing.assert_allclose([s for s, _ in found], np.sort(exact)[::-1][:10], atol=1e-6)
     assert ids(found) == (np.argsort(-exact)[:10] + 1).tolist()
@@ -105,7 +105,7 @@ def test_scores_are_those_of_the_stored_descriptors(large):
 def test_a_view_comes_once_and_all_views_come_when_asked_for(large, kind):
     index = Index(large, D, IndexConfig(kind=kind))
     index.refresh()
-    assert sorted(ids(index.search(unit(5), 500))) == list(range(1, 81))
+    assert sorted(ids(index.search(unit(5), 500))) == list(range(1, 21))
     assert index.search(unit(5), 0) == []
 
 
@@ -127,34 +127,34 @@ def test_an_empty_map_answers_with_nothing(store):
 
 def test_the_index_switches_at_the_limit_and_answers_before_while_and_after(store):
     index = Index(store, D, IndexConfig(flat_limit=1100))
-    fill(store, range(55))
+    fill(store, range(18))
     index.refresh()
     assert index.exact
     assert not index.building
-    fill(store, range(55, 60))
-    assert index.refresh() == 5
+    fill(store, [18, 19])
+    assert index.refresh() == 2
     assert index.building
-    assert ids(index.search(seen(57, 3), 1)) == [58]
-    fill(store, [60])
+    assert ids(index.search(seen(19, 3), 1)) == [20]
+    fill(store, [20])
     index.wait()
     assert not index.exact
-    assert ids(index.search(seen(60, 3), 1)) == [61]
-    fill(store, [61])
+    assert ids(index.search(seen(20, 3), 1)) == [21]
+    fill(store, [21])
     assert index.refresh() == 1
-    assert [ids(index.search(seen(n, 0), 1)) for n in (0, 57, 61)] == [[1], [58], [62]]
+    assert [ids(index.search(seen(n, 0), 1)) for n in (0, 19, 21)] == [[1], [20], [22]]
 
 
 def test_lists_are_made_anew_for_a_map_that_has_grown_much(store, monkeypatch):
     monkeypatch.setattr(module, "FEWEST", 100)
     index = Index(store, D, IVF)
-    fill(store, range(6))
+    fill(store, range(2))
     index.refresh()
     planned = index._shelf.vectors.planned
-    fill(store, range(6, 31))
+    fill(store, range(2, 11))
     index.refresh()
     index.wait()
-    assert (planned, index._shelf.vectors.planned) == (6 * HEADINGS, 31 * HEADINGS)
-    assert ids(index.search(seen(30, 1), 1)) == [31]
+    assert (planned, index._shelf.vectors.planned) == (2 * HEADINGS, 11 * HEADINGS)
+    assert ids(index.search(seen(10, 1), 1)) == [11]
 
 
 def test_views_of_another_process_are_seen_by_the_next_refresh(store, tmp_path):
@@ -183,7 +183,7 @@ def test_a_refresh_takes_over_a_bounded_number_and_the_next_one_goes_on(store, m
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
 def test_a_moved_submap_answers_with_its_new_pose(store, kind):
-    fill(store, range(60))
+    fill(store, range(20))
     index = Index(store, D, IndexConfig(kind=kind))
     index.refresh()
     before = index.search(seen(4, 0), 1)[0][1].view.T_map_base
@@ -195,28 +195,28 @@ def test_a_moved_submap_answers_with_its_new_pose(store, kind):
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
 def test_removed_and_replaced_views_are_never_answered_again(store, kind):
-    fill(store, range(60))
+    fill(store, range(20))
     index = Index(store, D, IndexConfig(kind=kind))
     index.refresh()
-    store.remove([2, 3, 60])
+    store.remove([2, 3, 20])
     store.replace_views(5, [View(transform([0.0, 0.0, 0.0]), np.arange(HEADINGS) * 0.1, place(400))])
     index.refresh()
-    assert [ids(index.search(seen(n, 0), 1)) for n in (1, 2, 59, 4)].count([5]) == 0
+    assert max(index.search(seen(n, 0), 1)[0][0] for n in (1, 2, 19, 4)) < 0.9  # where it was there: 0.999
     assert ids(index.search(seen(400, 2), 1)) == [5]
-    assert sorted(ids(index.search(unit(3), 500))) == sorted(set(range(1, 61)) - {2, 3, 60})
+    assert sorted(ids(index.search(unit(3), 500))) == sorted(set(range(1, 21)) - {2, 3, 20})
 
 
 def test_what_was_removed_is_shed_in_the_background(store):
-    fill(store, range(60))
+    fill(store, range(20))
     index = Index(store, D, IVF)
     index.refresh()
-    store.remove(list(range(1, 56)))
+    store.remove(list(range(1, 17)))
     index.refresh()
     assert ids(index.search(unit(3), 500)) != []
     index.wait()
-    assert len(index) == 5 * HEADINGS
+    assert len(index) == 4 * HEADINGS
     assert index.exact
-    store.remove(list(range(56, 61)))
+    store.remove(list(range(17, 21)))
     index.refresh()
     assert index.search(unit(3), 5) == []
 
@@ -247,8 +247,8 @@ def test_a_view_damaged_after_it_was_read_is_not_answered(store, tmp_path):
 
 
 def test_a_failure_in_the_background_is_raised_by_the_next_refresh_and_tried_again(store, monkeypatch):
-    fill(store, range(50))
-    index = Index(store, D, IndexConfig(flat_limit=1010))
+    fill(store, range(17))
+    index = Index(store, D, IndexConfig(flat_limit=1020))
     index.refresh()
     read = store.views_after
 
@@ -258,13 +258,13 @@ def test_a_failure_in_the_background_is_raised_by_the_next_refresh_and_tried_aga
         return read(*args)
 
     monkeypatch.setattr(store, "views_after", failing)
-    fill(store, [50])
+    fill(store, [17])
     index.refresh()
     with pytest.raises(StoreError, match="the disk is gone"):
         index.wait()
-    assert ids(index.search(seen(50, 0), 1)) == [51]
+    assert ids(index.search(seen(17, 0), 1)) == [18]
     monkeypatch.undo()
-    fill(store, [51])
+    fill(store, [18])
     index.refresh()
     index.wait()
     assert not index.exact

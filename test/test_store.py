@@ -4,6 +4,7 @@
 
 import dataclasses
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tiny_submaps import GRID, MODEL, rendered, submap, write_schema_1
 
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.filelock import FileLock
 from ms2cl_ros.core.geometry import rotation_z, transform
 from ms2cl_ros.core.index import Index
 from ms2cl_ros.core.records import (
@@ -283,7 +285,8 @@ def test_any_model_is_let_in_by_tools_that_only_look_but_makes_no_new_map(tmp_pa
         open_map(tmp_path / "m.db", None, write=True)
     open_map(tmp_path / "m.db", MODEL, write=True).close()
     with open_map(tmp_path / "m.db", None, write=False) as store:
-        assert store.model() == ("tiny", MODEL.fingerprint)
+        made = store.made_with()
+        assert (made.name, made.fingerprint, made.size, made.grid) == ("tiny", MODEL.fingerprint, 3, GRID)
 
 
 def test_an_adopted_map_has_no_views_of_the_former_model_and_readers_of_it_are_told(tmp_path):
@@ -324,6 +327,20 @@ def test_a_map_of_the_first_schema_is_brought_up_to_date_when_opened(tmp_path, w
         if write:
             assert (store.add(submap(4.0)).id, store.drop_damaged(), store.check()) == \
                 (4, ["view 2 of submap 2 is damaged (checksum)"], [])
+
+
+def test_a_reader_waits_for_the_writer_that_brings_an_old_map_up_to_date(tmp_path):
+    write_schema_1(tmp_path / "old.db", [1.0])
+    lock = FileLock.take(tmp_path / "old.db")  # as a mapper that has just started
+
+    def mapper() -> None:
+        lock.release()
+        open_map(tmp_path / "old.db", MODEL, write=True).close()
+    soon = threading.Timer(0.3, mapper)
+    soon.start()
+    with open_map(tmp_path / "old.db", MODEL, write=False) as reader:
+        assert reader.count() == 1
+    soon.join()
 
 
 def test_an_old_map_of_another_model_is_refused_before_it_is_changed(tmp_path):

@@ -126,6 +126,7 @@ def test_damaged_records_are_left_out_listed_and_removed(tmp_path, sound):
         assert [key for key, _, _ in store.poses()] == [1, 2, *range(4, 13)]
         with pytest.raises(StoreError, match="prune --damaged"):
             store.panorama(4)
+        assert store.update_poses({2: submap(2.0).T_map_base, 3: np.eye(4)}) == 1
         assert set(store.check()) == set(lines)
         assert set(store.drop_damaged()) == set(lines)
         assert (store.check(), store.drop_damaged()) == ([], [])
@@ -184,6 +185,18 @@ def test_a_map_whose_wal_was_deleted_after_a_crash_opens_with_what_was_in_the_fi
         (tmp_path / "crashed").mkdir()
         shutil.copy(tmp_path / "m.db", tmp_path / "crashed" / "m.db")  # without the WAL
     assert answers_are_right(tmp_path / "crashed" / "m.db", write=True) == (36, [])
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_map_left_by_a_crash_is_whole_to_whoever_opens_it_first(tmp_path, sound, write):
+    shutil.copy(sound, tmp_path / "m.db")
+    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
+        writer.add(submap(40.0))
+        (tmp_path / "crashed").mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copy(tmp_path / f"m.db{suffix}", tmp_path / "crashed" / f"m.db{suffix}")
+    with open_map(tmp_path / "crashed" / "m.db", MODEL, write=write) as store:
+        assert (store.count(), store.check()) == (13, [])
 
 
 def test_a_wal_deleted_under_the_writer_costs_nothing(tmp_path):

@@ -57,12 +57,12 @@ class Sighting:
         """What stands where (N, 3) float32 points of a frame are: `(range, returned, nearest)`, (N,) float32 metres.
 
         `range`: from this sensor to the point; `returned`: what the panorama has there; `nearest`: there and in the
-        cells about it. Both are 0 where nothing came back or the sensor does not look.
+        cells about it. Both are 0 where nothing came back, and NaN where the sensor does not look.
         """
         if self._nearest is None:
             self._nearest = nearest_around(self.panorama)
         ranges, cell = locate(apply(inverse(self.T_map_view) @ T_map_source, points), self.panorama.grid)
-        returned, nearest = (np.where(cell < 0, np.float32(0.0), image.ravel()[cell])
+        returned, nearest = (np.where(cell < 0, np.float32(np.nan), image.ravel()[cell])
                              for image in (self.panorama.ranges, self._nearest))
         return ranges, returned, nearest
 

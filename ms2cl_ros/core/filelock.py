@@ -14,6 +14,10 @@ from pathlib import Path
 from ms2cl_ros.core.errors import StoreError
 
 
+class BusyError(StoreError):
+    """Another writer is at work."""
+
+
 class FileLock:
     """Holds `<map>.lock` by flock: freed by the kernel when the process ends, however it ends.
 
@@ -26,7 +30,7 @@ class FileLock:
 
     @classmethod
     def take(cls, path: Path) -> FileLock:
-        """Raises StoreError if another writer holds it, or if it cannot be made."""
+        """Raises BusyError if another writer holds it, StoreError if it cannot be made."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path.with_name(path.name + ".lock"), "a+")  # noqa: SIM115 - held open on purpose
@@ -39,8 +43,8 @@ class FileLock:
             file.seek(0)
             who = file.read(200).strip()
             file.close()
-            raise StoreError(f"another process is writing the map {path}{f' ({who})' if who else ''}: stop it, or "
-                             "choose another database") from e
+            raise BusyError(f"another process is writing the map {path}{f' ({who})' if who else ''}: stop it, or "
+                            "choose another database") from e
         with suppress(OSError):  # on a full disk the lock holds without the name in it
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -201,6 +201,14 @@ class PoseBuffer:
             old = bisect_left(self._stamps, self._stamps[-1] - self._horizon_ns)
             del self._stamps[:old], self._poses[:old]
         return jumped
+
+    def window(self, start_ns: int, end_ns: int) -> PoseBuffer:
+        """A copy of the poses from the last one up to `start_ns` to the first one from `end_ns`, for another thread."""
+        first = max(0, bisect_right(self._stamps, start_ns) - 1)
+        out = PoseBuffer(self.gap)
+        last = bisect_left(self._stamps, end_ns) + 1
+        out._stamps, out._poses = self._stamps[first:last], self._poses[first:last]
+        return out
 
     def at(self, stamp_ns: int) -> StampedPose:
         """The pose at a stamp, interpolated between its neighbours (the covariance too, where both have one).

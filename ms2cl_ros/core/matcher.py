@@ -23,7 +23,7 @@ class Matcher:
 
     def __init__(self, config: Config, encoder: Encoder, store: Store) -> None:
         self._config, self._encoder = config, encoder
-        self._index = Index(store, encoder.sidecar.embedding.size)
+        self._index = Index(store, encoder.sidecar.embedding.size, config.index)
         self._views: dict[tuple, tuple[CameraView, float]] = {}
 
     def locate(self, image: CameraImage, camera: CameraModel, T_base_camera: np.ndarray) -> Match | None:

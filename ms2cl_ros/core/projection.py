@@ -31,7 +31,7 @@ PIXELS_PER_CELL = 6.0
 MAX_SAMPLES = 8
 COLOURS = ("red", "green", "blue")
 # Kernels of `close_gaps`, in cells; wider gaps stay.
-CLOSING_SIZES = (3, 5, 7, 9)
+CLOSING_SIZES = (3, 5, 7, 9, 13, 17)
 
 
 def render_ranges(points_view: np.ndarray, grid: AngularGrid, min_range: float, max_range: float) -> RangeImage:
@@ -131,8 +131,9 @@ def close_gaps(panorama: RangeImage, metres: float) -> RangeImage:
     nearness = np.divide(1.0, panorama.ranges, out=np.zeros_like(panorama.ranges), where=panorama.ranges > 0)
     step = math.radians(panorama.grid.azimuth_step_deg)
     closed = nearness
-    for size in CLOSING_SIZES:
-        near = np.where(nearness >= step * (size - 2) / metres, nearness, np.float32(0.0))
+    for smaller, size in zip((1, *CLOSING_SIZES), CLOSING_SIZES):
+        # where the kernel before is too small for the gap
+        near = np.where(nearness >= step * smaller / metres, nearness, np.float32(0.0))
         if not near.any():
             break
         padded = cv2.copyMakeBorder(near, 0, 0, size, size, cv2.BORDER_WRAP)

@@ -22,7 +22,7 @@ Field = bytes | str | int | float | None
 
 def checksum(*fields: Field) -> int:
     """CRC-32 over fields with their kinds and lengths, so that nothing can move from one field to the next."""
-    parts = []
+    parts: list[bytes] = []
     for field in fields:
         if isinstance(field, bytes):
             raw, kind = field, b"b"

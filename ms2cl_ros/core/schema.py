@@ -15,6 +15,7 @@ import numpy as np
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.records import DAMAGED, checksum, unpack_matrix
 from ms2cl_ros.core.sidecar import Sidecar
+from ms2cl_ros.core.store import MadeWith
 from ms2cl_ros.core.types import AngularGrid
 
 APPLICATION_ID = 0x4D53324C  # "MS2L"
@@ -85,6 +86,11 @@ def sound(values: dict[str, str]) -> bool:
 def grid(text: str) -> AngularGrid:
     """The grid of the map's range images, from `meta`."""
     return AngularGrid(**json.loads(text))
+
+
+def made_with(values: dict[str, str]) -> MadeWith:
+    """The model that made the map, from `meta`."""
+    return MadeWith(values["model"], values["fingerprint"], int(values["size"]), grid(values["grid"]))
 
 
 def place(T_map_base: np.ndarray) -> tuple[int, float]:

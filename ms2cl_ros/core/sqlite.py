@@ -129,9 +129,10 @@ class SqliteStore(Store):
                 T = np.asarray(T, float)
                 if T.shape != (4, 4) or not np.isfinite(T).all():
                     raise StoreError(f"submap {key} cannot be moved to {T.tolist()}: no pose (4 x 4, finite)")
-                if not self._file.db.execute("SELECT 1 FROM submaps WHERE id = ?", (key,)).fetchone():
+                row = self._file.db.execute(f"SELECT {SUBMAP} FROM submaps WHERE id = ?", (int(key),)).fetchone()
+                if not row or not self._sound(SubmapRecord(*row)):
                     continue
-                moved = self._record(key).moved(T)
+                moved = SubmapRecord(*row).moved(T)
                 self._file.db.execute("UPDATE submaps SET T_map_base = ?, checksum = ?, strip = ?, y = ? WHERE id = ?",
                                  (moved.T_map_base, moved.checksum, *schema.place(T), key))
                 known += 1
@@ -171,10 +172,6 @@ class SqliteStore(Store):
         self._file.copy_to(path)
 
     # reading ---------------------------------------------------------------------------------------------------------
-
-    def model(self) -> tuple[str, str]:
-        """(name, fingerprint) of the model that made the views."""
-        return self._file.meta["model"], self._file.meta["fingerprint"]
 
     def count(self) -> int:
         """How many submaps the map holds."""

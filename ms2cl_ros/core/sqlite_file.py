@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any
 
 from ms2cl_ros.core import schema
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.filelock import FileLock, replace_file
+from ms2cl_ros.core.filelock import BusyError, FileLock, replace_file
 from ms2cl_ros.core.sidecar import Sidecar
 
+PATIENCE = 20.0  # seconds that a reader waits for another process to bring an old map up to date
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "journal_size_limit = 67108864")
 
 
@@ -71,9 +73,9 @@ class SqliteFile:
         return self._db
 
     def _connect(self, immutable: bool = False) -> None:
-        mode = "rwc" if self._lock is not None else "ro"
-        uri = f"{self.path.as_uri()}?mode={mode}" + ("&immutable=1" if immutable else "")
+        uri = self._uri(immutable, "rwc" if self._lock is not None else "ro")
         self._db = sqlite3.connect(uri, uri=True, timeout=10.0, isolation_level=None, check_same_thread=False)
+        self._db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # damaged text fails its checksum instead
         self._immutable = immutable
         try:
             self.db.execute("PRAGMA schema_version").fetchone()
@@ -83,6 +85,9 @@ class SqliteFile:
                 raise
             self.db.close()
             self._connect(immutable=True)
+
+    def _uri(self, immutable: bool, mode: str = "ro") -> str:
+        return f"{self.path.as_uri()}?mode={mode}" + ("&immutable=1" if immutable else "")
 
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
@@ -136,19 +141,27 @@ class SqliteFile:
     def _migrate(self, version: int) -> None:
         if version == schema.VERSION:
             return
-        if self._lock is None:
+        try:
+            if self._lock is None:
+                self._await_migration()
+                return
+            self._set_pragmas()
+            with self._transaction():
+                schema.migrate(self.db, version, self._model)
+        except StoreError as e:
+            raise StoreError(f"{self.path} has schema {version} of an earlier version and could not be brought to "
+                             f"{schema.VERSION}: {e}") from e
+
+    def _await_migration(self) -> None:
+        """A reader does it as a writer, unless a writer is at it already, as when a mapper starts at the same time."""
+        until = time.monotonic() + PATIENCE
+        while self.db.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
             try:
                 SqliteFile.open(self.path, self._model, write=True).close()
-            except StoreError as e:
-                raise StoreError(f"{self.path} has schema {version} of an earlier version and could not be brought to "
-                                 f"{schema.VERSION}: {e}") from e
-            return
-        self._set_pragmas()
-        try:
-            with self._transaction():
-                schema.migrate(self._db, version, self._model)
-        except StoreError as e:
-            raise StoreError(f"{self.path} has schema {version}: {e}") from e
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
     @contextmanager
     def guard(self, doing: str, after: str = "") -> Iterator[None]:
@@ -227,7 +240,7 @@ class SqliteFile:
 
     def _backup(self, temporary: Path) -> None:
         """In one step on a connection of its own: a snapshot, which holds no writer up."""
-        with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=10.0)) as source, \
+        with closing(sqlite3.connect(self._uri(self._immutable), uri=True, timeout=10.0)) as source, \
                 closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
             source.backup(copy)
             # a file without a WAL beside it can be carried away, and read where nothing can be written

@@ -77,7 +77,8 @@ class Store(ABC):
     def update_poses(self, poses: Mapping[int, np.ndarray]) -> int:
         """Moves submaps, by id, to new `T_map_base`; their views move along. Returns how many there were.
 
-        Ids that are not in the map are passed over: a pose graph may know submaps that have been pruned.
+        Ids that are not in the map are passed over (a pose graph may know submaps that have been pruned), and so are
+        damaged submaps.
         """
 
     @abstractmethod
@@ -106,10 +107,6 @@ class Store(ABC):
         """Writes a consistent copy of the map to a file, as an SQLite map, while others go on reading and writing."""
 
     # reading -------------------------------------------------------------------------------------------------------
-
-    def model(self) -> tuple[str, str]:
-        """(name, fingerprint) of the model that made the views."""
-        raise StoreError(f"the map {self.name} does not say which model made it")
 
     @abstractmethod
     def count(self) -> int:

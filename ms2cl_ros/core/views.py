@@ -74,7 +74,10 @@ def out_of_sight(returns: np.ndarray) -> np.ndarray:
 
 
 def free(sightings: Iterable[Sighting], T_map_view: np.ndarray) -> bool:
-    """Whether a sensor could stand at `T_map_view`: nothing stands there, and a ray of somebody has passed it."""
+    """Whether a sensor could stand at `T_map_view`: nothing stands there, and more sweeps look through it than do not.
+
+    A ray that did not come back has met nothing there either: level rays along an open road seldom do.
+    """
     origin = np.zeros((1, 3), np.float32)
     passed = blocked = points = 0
     for s in sightings:
@@ -82,7 +85,7 @@ def free(sightings: Iterable[Sighting], T_map_view: np.ndarray) -> bool:
         points += int(((np.abs(near[:, 2]) < TAKEN_HEIGHT)
                        & (near[:, 0]**2 + near[:, 1]**2 < TAKEN_RADIUS**2)).sum())
         distance, returned, nearest = (float(v[0]) for v in s.look_at(origin, T_map_view))
-        passed += distance < TAKEN_RADIUS or nearest > distance
+        passed += distance < TAKEN_RADIUS or returned == 0.0 or nearest > distance
         blocked += 0.0 < returned < distance - TAKEN_RADIUS
     return points < TAKEN_POINTS and passed > blocked
 

@@ -28,6 +28,7 @@ from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
+from ms2cl_ros.core.soundness import REMEDY
 from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import CameraModel
 from ms2cl_ros.ros import conversions, parameters, qos
@@ -158,12 +159,19 @@ class PlaceMatcher(ClosingNode):
         frame = image.frame_id or camera.frame_id
         T_base_camera = sensor_in_base(self.config.frames, "camera", self._transforms, frame, image.stamp_ns)
         match = matcher.locate(image, camera, T_base_camera)
+        self._mention_damage()
         if match is None:
             self._no_match()
             return
         self._poses.publish(conversions.match_pose(match, self.config.frames.map))
         self._candidates.publish(conversions.candidate_poses(match, self.config.frames.map))
         self.health.done(time.monotonic() - shot.arrival)
+
+    def _mention_damage(self) -> None:
+        damage = self._store.damage() if self._store is not None else []
+        if damage:
+            self.health.warn("damaged map", f"{len(damage)} records of {self._path} are left out ({damage[0]}): "
+                                            f"{REMEDY}")
 
     def _camera_model(self, info: CameraInfo) -> CameraModel:
         if self._camera is None or self._camera[0] is not info:

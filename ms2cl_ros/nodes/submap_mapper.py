@@ -3,12 +3,14 @@
 """LiDAR scans and poses in, a map of embedded submaps out.
 
 Subscribes `points` (PointCloud2) and, by `frames.pose_source`, `odometry` (Odometry), `pose` (PoseStamped) or TF.
-Publishes `~/submaps` (nav_msgs/Path, latched) and /diagnostics. The map is the SQLite file `store.database`.
+Publishes `~/submaps` (nav_msgs/Path, latched) and /diagnostics. The map is `store.database`. Takes corrections on
+`~/update_poses` (nav_msgs/Path); serves `~/save` and `~/new_session` (std_srvs/Trigger).
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -21,6 +23,7 @@ from nav_msgs.msg import Path
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 
+from ms2cl_ros.core.accumulation import Motion
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
@@ -28,19 +31,23 @@ from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, Transform
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
-from ms2cl_ros.core.messages import stamp_ns, to_point_cloud
-from ms2cl_ros.core.types import StampedPose
+from ms2cl_ros.core.messages import TIMES, stamp_ns, to_point_cloud
+from ms2cl_ros.core.retention import make_room
+from ms2cl_ros.core.types import StampedPose, Submap
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics
 from ms2cl_ros.ros.health import JUMP_NS, Health, Stream
-from ms2cl_ros.ros.poses import PoseTopic, PoseTransforms
+from ms2cl_ros.ros.map_services import MapServices
+from ms2cl_ros.ros.poses import SWEEP_NS, PoseTopic, PoseTransforms
 from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
-STAGES = ("sensors", "submaps", "encoder", "store", "frames")
+STAGES = ("sensors", "submaps", "views", "encoder", "store", "frames")
 WAITING_ROOM, QUEUE = 32, 4
+PATH_PERIOD = 0.5
 TOO_NEAR = "not far enough from the last submap"
+MERGED = "kept for the submaps around it"
 NO_POSE, NO_TRANSFORM, JUMPED = "no pose", "no transform", "clock jumped back"
 
 
@@ -53,6 +60,7 @@ class Scan:
     arrival: float
     pose: StampedPose | None = None
     T_base_lidar: np.ndarray | None = None
+    motion: Motion | None = None
 
 
 class SubmapMapper(ClosingNode):
@@ -66,6 +74,7 @@ class SubmapMapper(ClosingNode):
         streams = (clouds,) if source == "tf" else (clouds, Stream(self.resolve_topic_name(source)))
         self.health = Health("submaps stored", streams, self.get_logger().warning)
         self._waiting: deque[Scan] = deque()
+        self._mapping, self._path_lock = threading.Lock(), threading.Lock()
         self._listen(streams[-1])
         self._load()
         self._connect(clouds)
@@ -87,22 +96,21 @@ class SubmapMapper(ClosingNode):
     def _load(self) -> None:
         """The model and the map; raises ModelError or StoreError."""
         encoder = Encoder.load(self.config.encoder)
-        self.store = open_map(self.config.store.database, encoder.sidecar, write=True)
+        self.store = open_map(self.config.store.database, encoder.sidecar, write=True, cache=self.config.store.cache)
         self._mapper = Mapper(self.config, encoder, self.store)
-        self._path = Path(header=conversions.header(0, self.config.frames.map))
-        self._path.poses = [conversions.submap_pose(stamp, T, self.config.frames.map)
-                            for _, stamp, T in self.store.poses()]
-        self._count = len(self._path.poses)
+        self._read_path()
         self.get_logger().info(f"mapping into {self.store.name} ({self._count} submaps) with {encoder.sidecar.name}")
 
     def _connect(self, clouds: Stream) -> None:
         """Publishers, the subscription, timers and the worker."""
         self._submaps = self.create_publisher(Path, "~/submaps", qos.MAP)
         self._submaps.publish(self._path)
-        self._worker = Worker(self._map, self._failed, QUEUE, "mapper")
+        self._worker = Worker(self._map, self._failed, QUEUE, "mapper", self._render)
+        MapServices(self, self.store, self.config, self.health, self._begin_session, self._read_path)
         self.create_subscription(PointCloud2, "points", lambda m: self._cloud_came(clouds, m), qos.CLOUDS,
                                  qos_overriding_options=qos.overridable())
         self.create_timer(0.05, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(PATH_PERIOD, self._publish_path, clock=Clock(clock_type=ClockType.STEADY_TIME))
         Diagnostics(self, "mapping", self.health, lambda: {"submaps": str(self._count), "map": str(self.store.name)})
 
     def _apply(self, config: Config) -> None:
@@ -160,7 +168,12 @@ class SubmapMapper(ClosingNode):
             if late:
                 self.health.drop(NO_TRANSFORM, str(e))
             return late
-        displaced = self._worker.put(Scan(scan.message, scan.stamp, scan.arrival, pose, T))
+        motion = None
+        if any(f.name in TIMES for f in scan.message.fields):
+            if not late and not self._poses.reach(scan.stamp + SWEEP_NS):
+                return False
+            motion = self._poses.motion(scan.stamp)
+        displaced = self._worker.put(Scan(scan.message, scan.stamp, scan.arrival, pose, T, motion))
         if displaced is not None:
             self.health.drop("too slow", "clouds come faster than they can be mapped: raise submaps.distance")
         return True
@@ -168,19 +181,56 @@ class SubmapMapper(ClosingNode):
     def _map(self, scan: Scan) -> None:
         """In the worker thread: one scan becomes a submap, or the gate closes because its neighbour just did."""
         assert scan.pose is not None and scan.T_base_lidar is not None
-        submap = None
-        if self._mapper.wants(scan.pose.T_map_base):
-            cloud = to_point_cloud(scan.message, self.config.sensors.min_range, self.config.sensors.max_range)
-            submap = self._mapper.add_scan(cloud, scan.pose, scan.T_base_lidar)
-        if submap is None:
+        if not self._mapper.wants(scan.pose.T_map_base):
             self.health.skip(TOO_NEAR)
             return
-        self._count += 1
-        self._path.header = conversions.header(scan.stamp, self.config.frames.map)
-        self._path.poses.append(conversions.submap_pose(scan.stamp, submap.T_map_base, self.config.frames.map))
-        self._submaps.publish(self._path)
+        cloud = to_point_cloud(scan.message, self.config.sensors.min_range, self.config.sensors.max_range)
+        with self._mapping:
+            submap = self._mapper.add_scan(cloud, scan.pose, scan.T_base_lidar, scan.motion)
+        if submap is None:
+            self.health.skip(MERGED)
+            return
+        self._stored(submap)
         self.health.fault("")
         self.health.done(time.monotonic() - scan.arrival)
+
+    def _stored(self, submap: Submap) -> None:
+        """Puts a new submap on the path, and makes room for it where the map is bounded."""
+        if make_room(self.store, self.config):
+            self._read_path()
+            return
+        pose = conversions.submap_pose(submap.stamp_ns, submap.T_map_base, self.config.frames.map)
+        with self._path_lock:
+            self._path.poses.append(pose)
+            self._path.header = pose.header
+            self._count, self._path_changed = self._count + 1, True
+
+    def _read_path(self) -> None:
+        """The path as the map has it now."""
+        poses = [conversions.submap_pose(stamp, T, self.config.frames.map) for _, stamp, T in self.store.poses()]
+        newest = max((p.header for p in poses), key=lambda h: (h.stamp.sec, h.stamp.nanosec),
+                     default=conversions.header(0, self.config.frames.map))
+        with self._path_lock:
+            self._path = Path(header=newest, poses=poses)
+            self._count, self._path_changed = len(poses), True
+
+    def _publish_path(self) -> None:
+        """Not with every submap, as the path grows with the map."""
+        with self._path_lock:
+            if self._path_changed:
+                self._submaps.publish(self._path)
+                self._path_changed = False
+
+    def _render(self) -> bool:
+        """In the worker thread, while no cloud waits: the views around one submap that lies behind."""
+        with self._mapping:
+            return self._mapper.render_ripe() > 0
+
+    def _begin_session(self) -> None:
+        """For `~/new_session`: between two scans of the worker."""
+        with self._mapping:
+            for submap in self._mapper.begin_session():
+                self._stored(submap)
 
     def _failed(self, error: Exception, scan: Scan) -> None:
         if isinstance(error, StoreError):
@@ -197,6 +247,7 @@ class SubmapMapper(ClosingNode):
     def close(self) -> str:
         """Finishes the submap at hand and closes the map; says what there is now."""
         left = len(self._worker.stop()) + len(self._waiting)
+        self._count += len(self._mapper.flush())
         self.store.close()
         return f"{self._count} submaps in {self.store.name}; {left} clouds were still waiting"
 

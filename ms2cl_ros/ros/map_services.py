@@ -29,13 +29,13 @@ NOT_CORRECTED = "correction refused"
 class MapServices:
     """`~/save` and `~/new_session` (std_srvs/Trigger), `~/update_poses` (nav_msgs/Path in the map frame).
 
-    `restart()` is called when a new session begins, `moved()` after submaps have moved.
+    `begin()` begins a new session, `moved()` is called after submaps have moved.
     """
 
-    def __init__(self, node: Node, store: Store, config: Config, health: Health, restart: Callable[[], None],
+    def __init__(self, node: Node, store: Store, config: Config, health: Health, begin: Callable[[], None],
                  moved: Callable[[], None]) -> None:
         self._node, self._store, self._config, self._health = node, store, config, health
-        self._restart, self._moved = restart, moved
+        self._begin, self._moved = begin, moved
         node.create_service(Trigger, "~/save", self._save)
         node.create_service(Trigger, "~/new_session", self._new_session)
         node.create_subscription(PathMessage, "~/update_poses", self._update, qos.RESULTS)
@@ -64,10 +64,10 @@ class MapServices:
 
     def _new_session(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            self._store.begin_session()
-            self._restart()
+            self._begin()
             response.success = True
-            response.message = f"what comes now is session {len(self._store.sessions())} of {self._store.name}"
+            response.message = (f"the next submap begins a new session of {self._store.name}; so far "
+                                f"{len(self._store.sessions())}")
         except StoreError as e:
             response.message = str(e)
         return response
@@ -85,8 +85,8 @@ class MapServices:
         before = self._store.poses()
         moved = corrected([to_pose(p) for p in message.poses], before)
         if not moved:
-            raise TransformError(f"a corrected path of {len(message.poses)} poses covers none of {len(before)} submaps: "
-                                 "its stamps lie outside of theirs")
+            raise TransformError(f"a corrected path of {len(message.poses)} poses covers none of {len(before)} "
+                                 "submaps: its stamps lie outside of theirs")
         self._store.update_poses(moved)
         self._moved()
         old = {key: T for key, _, T in before}

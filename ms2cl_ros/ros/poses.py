@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 
+from ms2cl_ros.core.accumulation import Motion
 from ms2cl_ros.core.config import FramesConfig
 from ms2cl_ros.core.errors import TransformError
 from ms2cl_ros.core.frames import PoseBuffer, TransformBuffer, plain
@@ -20,6 +21,8 @@ from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.health import Health, Stream
 
 HORIZON = 30.0
+# Before or after its stamp, a sweep lasts no longer.
+SWEEP_NS = 150_000_000
 TOPICS = {"odometry": Odometry, "pose": PoseStamped}
 
 
@@ -59,6 +62,14 @@ class PoseTopic:
         """The base's pose at a stamp; raises TransformError."""
         return self.buffer.at(stamp)
 
+    def motion(self, stamp: int) -> Motion:
+        """The base's poses during a sweep at a stamp, to be asked in another thread."""
+        return self.buffer.window(stamp - SWEEP_NS, stamp + SWEEP_NS).at
+
+    def reach(self, stamp: int) -> bool:
+        """Whether poses up to a stamp have come."""
+        return self.is_final(stamp)
+
     def is_final(self, stamp: int) -> bool:
         """Whether waiting longer brings no better poses for this stamp."""
         return self.buffer.newest_ns is not None and stamp <= self.buffer.newest_ns
@@ -78,6 +89,18 @@ class PoseTransforms:
     def at(self, stamp: int) -> StampedPose:
         """The base's pose at a stamp; raises TransformError."""
         return StampedPose(stamp, self._transforms.lookup(self._frames.map, self._frames.base, stamp, gap=0.0))
+
+    def motion(self, stamp: int) -> Motion:
+        """The base's poses during a sweep at a stamp, to be asked in another thread."""
+        return self.at
+
+    def reach(self, stamp: int) -> bool:
+        """Whether poses up to a stamp have come."""
+        try:
+            self.at(stamp)
+        except TransformError:
+            return False
+        return True
 
     def is_final(self, stamp: int) -> bool:
         """Several publishers make up a transform, so only time tells."""

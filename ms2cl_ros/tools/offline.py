@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ms2cl_ros.core.accumulation import Motion as KnownMotion
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
@@ -111,9 +112,10 @@ class BagScan:
 
 
 def map_scans(scans: Iterable[Scan], source: Path | str, database: Path | str, config: Config,
-              session: str = "") -> Outcome:
-    """Adds every scan that the gate lets through to the map at `database`, as one session.
+              session: str = "", known: KnownMotion | None = None) -> Outcome:
+    """Adds every scan that the gate lets through to the map at `database`, as one session, and renders its views.
 
+    `known`: the base's pose at any stamp, to correct clouds that carry times for the motion during their sweep.
     Scans that cannot be used are counted under their error's class. Raises DataError if none could be stored.
     """
     out, last = Outcome(), ""
@@ -128,10 +130,13 @@ def map_scans(scans: Iterable[Scan], source: Path | str, database: Path | str, c
                 if not mapper.wants(pose.T_map_base):
                     continue
                 cloud, T_base_lidar = scan.sweep()
-                out.submaps += mapper.add_scan(cloud, pose, T_base_lidar) is not None
+                out.submaps += mapper.add_scan(cloud, pose, T_base_lidar, known) is not None
+                mapper.render_ripe()
             except (SensorError, TransformError) as e:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1
+        out.submaps += len(mapper.flush())
+        mapper.render_ripe(None, final=True)
     if not out.submaps:
         raise DataError(f"no scan of {source} became a submap ({out.seen} read; {last or 'there are none'})")
     return out
@@ -146,7 +151,7 @@ def map_bag(path: Path | str, database: Path | str, config: Config, topics: Topi
     with open_bag(path) as bag:
         topic, motion = bag.pick(POINTS, topics.points or None), Motion(bag, config, topics.poses)
         scans = (BagScan(message, motion, config) for message in _each(bag, topic, progress))
-        return map_scans(scans, path, database, config, Path(path).stem)
+        return map_scans(scans, path, database, config, Path(path).stem, motion.base)
 
 
 def map_folder(folder: Path | str, poses: Path | str, database: Path | str, config: Config, poses_of: str = "lidar",

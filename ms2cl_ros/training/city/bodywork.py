@@ -46,7 +46,7 @@ def wheel(x: float, y: float, radius: float, width: float = 0.2, arch: bool = Tr
     parts = [loft(ring * radius + centre, inner, 0, _RUBBER, CAR)]
     parts += [round_face(centre, radius, _RUBBER, 0.0), round_face(centre, 0.62 * radius, _ALLOY, 0.006 * out)]
     if arch:
-        parts.append(round_face(centre + np.array([0, 0, 0.03]), 1.13 * radius, DARK, -0.006 * out))
+        parts.append(round_face(centre + np.array([0, 0, 0.13 * radius]), 1.13 * radius, DARK, -0.006 * out))
     return parts
 
 

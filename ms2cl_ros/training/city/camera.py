@@ -18,7 +18,6 @@ from ms2cl_ros.core.types import AngularGrid, CameraModel
 from ms2cl_ros.training.city import lens
 from ms2cl_ros.training.city.film import compress, develop
 from ms2cl_ros.training.city.light import Light
-from ms2cl_ros.training.city.light import daylight as daylight
 from ms2cl_ros.training.city.scene import Scene, rotate
 from ms2cl_ros.training.city.shading import radiance
 

@@ -22,11 +22,11 @@ from ms2cl_ros.training.city import pictures
 from ms2cl_ros.training.city.ac3d import Mesh, read_ac3d
 from ms2cl_ros.training.city.asset_classes import KINDS, Kind, cuts, meshes
 from ms2cl_ros.training.city.fitting import coarser, extent, fitted
-from ms2cl_ros.training.city.pictures import CUTOUT, FRONT, SHEET, SKIN
+from ms2cl_ros.training.city.pictures import CUTOUT, FRONT, LEAVES, SHEET, SKIN
 from ms2cl_ros.training.city.soup import CAR, Soup
 from ms2cl_ros.training.city.textures import TextureBook
 
-VERSION = 5
+VERSION = 6
 LOOKED_FOR = ("flightgear/Scenery/Models", "flightgear/Textures", "torcs/cars", "torcs/tracks", "torcs/data/textures")
 _PREFIXES = ("", "usr/share/games", "share/games", "games")
 _PALE = 0.86
@@ -61,7 +61,7 @@ class Entry:
         """The photograph's number in `book`. Raises DataError for a mesh."""
         if self.box is None:
             raise DataError(f"{self.name} is a mesh ({self.cls}); ask for its soup instead of a texture")
-        use = FRONT if self.storeys else CUTOUT if self.cls.startswith(("leaf", "needle")) else SHEET
+        use = FRONT if self.storeys else LEAVES if self.cls.startswith(("leaf", "needle")) else SHEET
         return pictures.texture(book, self.path, use, self.box)
 
 

@@ -22,7 +22,7 @@ FOG_RETURN = 0.12
 # The beams and the receiver overlap from here on; nearer fog is not heard, and most of what is heard is near.
 FOG_NEAREST, FOG_SPREAD = 2.0, 1.5
 # What comes back of haze is drawn out, no pulse: below this power no receiver takes it for one (visibility over 300 m).
-FOG_HEARD = 1e-4
+FOG_HEARD = 3e-4
 # Drops: share of shots that one returns, per mm/h, and how far away they are on average.
 DROPS, DROP_METRES = 3e-4, 4.0
 # Wet ground throws the beam onward instead of back.

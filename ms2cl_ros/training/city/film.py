@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ms2cl_ros.core.errors import DataError
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Below this blur, in samples, nothing is seen of it.
 LEAST_BLUR = 0.25
@@ -43,7 +45,7 @@ def draw_film(rng: np.random.Generator, weather: str, wildness: float = 0.0) -> 
     exposure = rng.uniform(0.1, 0.19) * BRIGHTER.get(weather, 1.0)
     return Film(
         exposure=exposure * float(np.exp(rng.normal(0, 0.45 * w))),
-        balance=tuple((rng.uniform(0.95, 1.05, 3) * np.exp(rng.normal(0, 0.22 * w, 3))).tolist()),
+        balance=tuple((rng.uniform(0.95, 1.05, 3) * np.exp(rng.normal(0, 0.17 * w, 3))).tolist()),
         gamma=rng.uniform(2.0, 2.3) * float(np.exp(rng.normal(0, 0.2 * w))),
         contrast=float(np.clip(rng.uniform(0.1, 0.7) + rng.normal(0, 0.3 * w), -0.3, 1.0)),
         saturation=max(0.0, 1.0 + rng.uniform(-0.9, 0.6) * w),
@@ -75,11 +77,14 @@ def develop(linear: np.ndarray, film: Film, rng: np.random.Generator, pixels: fl
 
 
 def compress(rgb: np.ndarray, film: Film) -> np.ndarray:
-    """(H, W, 3) uint8, red first, as it comes back from a JPEG of the film's quality."""
+    """(H, W, 3) uint8, red first, as it comes back from a JPEG of the film's quality; DataError if OpenCV cannot."""
     if not film.quality:
         return rgb
-    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, film.quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    done, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, film.quality])
+    back = cv2.imdecode(data, cv2.IMREAD_COLOR) if done else None
+    if back is None:
+        raise DataError(f"OpenCV could not write a picture of {rgb.shape} as a JPEG of quality {film.quality}")
+    return np.ascontiguousarray(back[..., ::-1])
 
 
 def _optics(image: np.ndarray, film: Film, rng: np.random.Generator, pixels: float) -> np.ndarray:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ms2cl_ros.training.city import fronts
 from ms2cl_ros.training.city.painters import PLASTER, STOREY, Facade, facade
 from ms2cl_ros.training.city.skins import Skins
 from ms2cl_ros.training.city.soup import (
@@ -31,8 +32,9 @@ def house(
 ) -> Soup:
     """A house with a painted front, relief on it and a roof; `height` metres to the eaves."""
     colour = PLASTER[rng.integers(len(PLASTER))] * rng.uniform(0.85, 1.05, 3)
-    front = facade(rng, width, height, colour, shop)
+    front = fronts.front(rng, skins, width, height, colour, shop)
     f = skins.book.add(front.image)
+    colour = fronts.tone(front.image) if skins.stock.photographs else colour
     side = skins.book.add(facade(rng, depth, height, colour * 0.97).image)
     parts = [_body(width, depth, height, f, side), _roof(rng, skins, width, depth, height, roof, side)]
     parts += _relief(rng, skins, front, f, side, width, height)

@@ -75,7 +75,7 @@ class _Wild:
     def colour(self, colour: np.ndarray) -> np.ndarray:
         """(3,) the colour, in brightness and tone up to some factor away."""
         w = self._wildness
-        return colour * np.exp(self._rng.normal(0, 0.35 * w) + self._rng.normal(0, 0.3 * w, 3))
+        return colour * np.exp(self._rng.normal(0, 0.35 * w) + self._rng.normal(0, 0.22 * w, 3))
 
 
 def _sun(rng: np.random.Generator, elevations: tuple[float, float]) -> np.ndarray:

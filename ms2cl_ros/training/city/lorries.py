@@ -202,11 +202,8 @@ def _load(
     parts += [slab(x0, x1, y - 0.03, y + 0.03, floor, floor + sides, skins.white, tint, CAR) for y in (-half, half)]
     parts += [slab(x - 0.03, x + 0.03, -half, half, floor, floor + sides, skins.white, tint, CAR) for x in (x0, x1)]
     if rng.random() < 0.6:
-        heap = np.array([[x0, -half, 0.0], [x1, -half, 0.0], [x1, half, 0.0], [x0, half, 0.0]]) + [
-            0,
-            0,
-            floor + 0.6 * sides,
-        ]
+        base = floor + 0.6 * sides
+        heap = np.array([[x0, -half, base], [x1, -half, base], [x1, half, base], [x0, half, base]])
         crest = heap * [0.35, 0.3, 1] + np.array([(x0 + x1) / 2 * 0.65, 0, 0.5])
         parts.append(loft(heap, crest, 0, (0.2, 0.16, 0.1), lid=0, lid_tint=(0.2, 0.16, 0.1)))
     return parts

@@ -18,13 +18,16 @@ from ms2cl_ros.training.city.textures import GLASS, HOLE, SOLID, TextureBook
 
 SIDE = 384
 WHOLE = (0.0, 0.0, 1.0, 1.0)
-SHEET, CUTOUT, SKIN, FRONT = "sheet", "cutout", "skin", "front"
+SHEET, CUTOUT, SKIN, FRONT, LEAVES = "sheet", "cutout", "skin", "front", "leaves"
 _numbers: WeakKeyDictionary[TextureBook, dict[tuple, int]] = WeakKeyDictionary()
 
 
 def texture(book: TextureBook, path: str, use: str, box: tuple[float, float, float, float] = WHOLE) -> int:
-    """The picture's number in `book`, where it is entered once. `use`: SHEET (opaque), CUTOUT (holes), SKIN (holes and
-    panes of a vehicle), FRONT (dark panes of a facade become glass). Raises DataError for an unreadable file."""
+    """The picture's number in `book`, where it is entered once. Raises DataError for an unreadable file.
+
+    `use`: SHEET (opaque), CUTOUT (holes), SKIN (holes and panes of a vehicle), FRONT (dark panes of a facade become
+    glass), LEAVES (a ragged card with holes).
+    """
     known = _numbers.setdefault(book, {})
     key = (path, use, box)
     if key not in known:
@@ -59,7 +62,11 @@ def _decode(path: str) -> np.ndarray:
 
 
 def _exposed(rgb: np.ndarray, use: str) -> np.ndarray:
-    """Fronts taken in bad light are lifted to a day's brightness."""
+    """Fronts taken in bad light are lifted to a day's brightness; leaves get the dull green of real ones."""
+    if use == LEAVES:
+        grey = rgb.mean(2, keepdims=True)
+        dull = 0.7 * rgb + 0.3 * grey
+        return np.clip(dull * (82.0 / max(float(dull.mean()), 1.0)), 0, 255).astype(np.uint8)
     mean = float(rgb.mean())
     if use == FRONT and 5 < mean < 100:
         return np.clip(rgb * (105.0 / mean), 0, 255).astype(np.uint8)
@@ -71,9 +78,20 @@ def _alpha(image: np.ndarray, use: str) -> np.ndarray:
     alpha = image[..., 3]
     if use == CUTOUT:
         return np.where(alpha >= 128, SOLID, HOLE).astype(np.uint8)
+    if use == LEAVES:
+        return np.where((alpha >= 128) & _ragged(*alpha.shape), SOLID, HOLE).astype(np.uint8)
     if use == SKIN:
         return np.select([alpha < 110, alpha < 230], [HOLE, GLASS], SOLID).astype(np.uint8)
     if use == FRONT:
         grey = cv2.medianBlur(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY), 3)
         return np.where(grey < 0.5 * np.median(grey), GLASS, SOLID).astype(np.uint8)
     return np.full(alpha.shape, SOLID, np.uint8)
+
+
+def _ragged(height: int, width: int) -> np.ndarray:
+    """(h, w) bool: what is left of a card whose rim is torn and which light falls through; the same for every card."""
+    noise = np.random.default_rng(11).normal(size=(height, width)).astype(np.float32)
+    coarse = np.asarray(cv2.GaussianBlur(noise, (0, 0), max(1.0, width / 24)), float)
+    coarse = coarse / max(float(coarse.std()), 1e-6)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return np.asarray((np.hypot(x, y) + 0.13 * coarse < 0.86) & (coarse < 1.1))

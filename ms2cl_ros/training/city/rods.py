@@ -64,7 +64,7 @@ def ball(
 
 
 def tyre(x: float, y: float, radius: float, width: float, tint: Tint, material: int = PLAIN, rim: float = 0.82) -> Soup:
-    """A standing ring about an axle along y, open in the middle, its foot on z = 0; `rim`: inner share of the radius."""
+    """A standing ring about an axle along y, open in the middle, its foot on z = 0; `rim`: the inner radius's share."""
     angle = np.arange(12) * 2 * np.pi / 12
     ring = np.stack([np.cos(angle), 0 * angle, np.sin(angle)], 1)
     outer, inner = ring * radius, ring * radius * rim

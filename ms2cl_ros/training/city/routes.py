@@ -193,6 +193,8 @@ def _rounded(polygon: np.ndarray, radius: list[float]) -> np.ndarray:
         before, here, after = polygon[i - 1], polygon[i], polygon[(i + 1) % len(polygon)]
         u, v = (here - before) / np.linalg.norm(here - before), (after - here) / np.linalg.norm(after - here)
         turn = np.arctan2(u[0] * v[1] - u[1] * v[0], u @ v)
+        room = 0.49 * min(np.linalg.norm(here - before), np.linalg.norm(after - here))
+        r = min(r, room / max(np.tan(abs(turn) / 2), 1e-6))
         start = here - u * r * np.tan(abs(turn) / 2)
         centre = start + r * np.sign(turn) * np.array([-u[1], u[0]])
         a = np.linspace(0, turn, max(2, int(abs(turn) * r / SPACING)))

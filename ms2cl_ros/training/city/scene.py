@@ -76,7 +76,7 @@ class Scene:
     def cast(self, origins: np.ndarray, directions: np.ndarray, recasts: int = RECASTS) -> Hits:
         """First opaque hit of each ray; holes are passed, at most `recasts` of them, then whatever comes next counts.
 
-        `origins`, `directions`: (n, 3) map frame, metres, unit length; NaN rays meet nothing.
+        `origins`, `directions`: (n, 3) map frame, metres, unit length.
         """
         distance, triangle, uv, alpha = self._march(origins, directions, recasts)
         met = np.flatnonzero(triangle >= 0)

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ms2cl_ros.training.city import painters
-from ms2cl_ros.training.city.stock import Stock
+from ms2cl_ros.training.city.catalogue import catalogue_of
+from ms2cl_ros.training.city.stock import Stock, stocked
 from ms2cl_ros.training.city.textures import TextureBook
 
 
@@ -64,3 +65,31 @@ def paint_skins(rng: np.random.Generator) -> Skins:
         car_windows=book.add(painters.car_windows()),
         windscreen=book.add(painters.windscreen()),
     )
+
+
+def with_assets(skins: Skins, folders: tuple[str, ...], rng: np.random.Generator) -> Skins:
+    """The skins with a stock drawn from folders of assets, whose roofs, lawns, walls and leaves take the place of some
+    painted ones. Without folders nothing changes. Raises DataError for a folder without known data."""
+    if not folders:
+        return skins
+    stock = stocked(rng, catalogue_of(folders), skins.book)
+    green = len(skins.leaf) - 2
+    return replace(
+        skins,
+        stock=stock,
+        roof=_partly(rng, skins.roof, stock.textures("roof")),
+        grass=_partly(rng, skins.grass, stock.textures("grass")),
+        stone=_partly(rng, skins.stone, stock.textures("masonry")),
+        leaf=[
+            *_partly(rng, skins.leaf[:green], stock.textures("leaf")),
+            *_partly(rng, skins.leaf[green:], stock.textures("leaf_autumn")),
+        ],
+    )
+
+
+def _partly(rng: np.random.Generator, painted: list[int], photographed: list[int]) -> list[int]:
+    """As many as were painted, about half of them photographs."""
+    chosen = list(painted)
+    for k, number in zip(rng.permutation(len(painted))[: (len(painted) + 1) // 2], photographed):
+        chosen[int(k)] = number
+    return chosen

@@ -56,6 +56,10 @@ class TextureBook:
         self._images.append(np.ascontiguousarray(image))
         return len(self._images) - 1
 
+    def image(self, number: int) -> np.ndarray:
+        """The (h, w, 4) uint8 picture of a number."""
+        return self._images[number]
+
     def bind(self) -> Textures:
         """The buffer with all mip levels."""
         texels, offset, size, total = [], [], [], 0
