@@ -48,7 +48,7 @@ class Robot:
         first = 1e7 * self._number + 1e4 * self._starts
         command = [sys.executable, str(ROOT / "test" / "fleet_robot.py"), self._url, str(self._cache or "-"),
                    str(first), str(count), str(pause)]
-        self._log = tempfile.NamedTemporaryFile("w+")
+        self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115 - the process keeps it
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=self._log, text=True,
                                          env={**os.environ, "PYTHONPATH": str(ROOT)})
 

@@ -55,6 +55,8 @@ def map_command(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a bag w
             how = f", poses found {how}"
         else:
             out = map_bag(bag, output, config, Topics(points=points, poses=poses), progress)
+    if out.removed:
+        how += f"; {out.removed} submaps removed to keep the map within its limits"
     console.print(f"{out.submaps} submaps from {out.seen} scans in {output}{how}" + _dropped(out.dropped))
 
 

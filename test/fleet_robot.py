@@ -13,29 +13,38 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
 
 from tiny_submaps import MODEL, submap  # noqa: E402 - found by the line above
 
 from ms2cl_ros.core.database import open_map  # noqa: E402
-from ms2cl_ros.core.errors import StoreError  # noqa: E402
+from ms2cl_ros.core.server import AwayError  # noqa: E402
+
+Answer = TypeVar("Answer")
+
+
+def again(call: Callable[[], Answer]) -> Answer:
+    """Calls until there is a server that answers."""
+    while True:
+        try:
+            return call()
+        except AwayError:
+            time.sleep(0.05)
 
 
 def main() -> None:
     """Maps."""
     url, cache, first, count, pause = sys.argv[1:]
-    with open_map(url, MODEL, write=True, cache=None if cache == "-" else cache) as store:
+    with again(lambda: open_map(url, MODEL, write=True, cache=None if cache == "-" else cache)) as store:
         print("ready", flush=True)
         for i in range(int(count)):
             x = float(first) + i
-            while True:
-                try:
-                    store.add(submap(x, points=20))
-                    break
-                except StoreError:
-                    time.sleep(0.05)
+            again(partial(store.add, submap(x, points=20)))
             print(x, flush=True)
             time.sleep(float(pause))
         while cache != "-" and not store.settle(1.0):

@@ -26,7 +26,7 @@ from ms2cl_ros.training.city.kitti_files import EARTH, write_calibration
 from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS, DrivePass, drive_poses, visits
 from ms2cl_ros.training.city.recipe import Day, Recipe
 from ms2cl_ros.training.city.scene import Scene, directions, rotate
-from ms2cl_ros.training.city.soup import CAR, GROUND, Soup
+from ms2cl_ros.training.city.soup import CAR, GROUND, SIGN, Soup
 
 SEED, LENGTH = 3, 240.0
 SMALL = {"recipe": Recipe(seed=SEED, length=LENGTH), "step_m": 60.0, "image_scale": 0.15, "azimuth_step_deg": 1.0}

@@ -121,15 +121,19 @@ class Cache(SqliteStore):
         rows = self._file.read("SELECT uid, happened, number FROM fleet_outbox ORDER BY number LIMIT ?", limit)
         return [(UUID(uid), happened, number) for uid, happened, number in rows]
 
-    def sent(self, uid: UUID, number: int, changed: int | None) -> None:
-        """Crosses out a note, unless more has happened since; `changed`: what the server calls the state it has."""
+    def sent(self, done: Iterable[tuple[UUID, int, int | None]]) -> None:
+        """Crosses out notes (uid, number) unless more has happened since.
+
+        The third: the server's number for the state that is here, or None where it may hold what others have changed.
+        """
         with self._file.writing():
             db = self._file.db
-            db.execute("DELETE FROM fleet_outbox WHERE uid = ? AND number = ?", (uid.hex, number))
-            if changed is not None:
-                db.execute("UPDATE fleet_submaps SET changed = ? WHERE uid = ?", (changed, uid.hex))
-            db.execute("DELETE FROM fleet_submaps WHERE uid = ? AND submap NOT IN (SELECT id FROM submaps) "
-                       "AND uid NOT IN (SELECT uid FROM fleet_outbox)", (uid.hex,))
+            for uid, number, changed in done:
+                db.execute("DELETE FROM fleet_outbox WHERE uid = ? AND number = ?", (uid.hex, number))
+                if changed is not None:
+                    db.execute("UPDATE fleet_submaps SET changed = ? WHERE uid = ?", (changed, uid.hex))
+                db.execute("DELETE FROM fleet_submaps WHERE uid = ? AND submap NOT IN (SELECT id FROM submaps) "
+                           "AND uid NOT IN (SELECT uid FROM fleet_outbox)", (uid.hex,))
 
     def send_all_again(self) -> None:
         """For a server that has been set back to an earlier state: what it still has, it will not store twice."""

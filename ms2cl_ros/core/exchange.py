@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.parcels import MOVED, REMOVED, VIEWS, Drive, Parcel, difference
 from ms2cl_ros.core.postgres import PostgresStore
 from ms2cl_ros.core.records import SubmapRecord, unpack_matrix
 from ms2cl_ros.core.server import Database
 from ms2cl_ros.core.server_rows import SUBMAP
 
+News = tuple[UUID, Parcel | None, int]
+"""A submap as it is now, None if it is gone, and what has happened to it, as bits of `parcels`."""
 COLUMNS = ", ".join(f"m.{c}" for c in SUBMAP.split(", "))
 
 
@@ -42,26 +45,35 @@ class Listing:
 class Exchange(PostgresStore):
     """Sends and fetches whole submaps."""
 
-    def send(self, uid: UUID, parcel: Parcel | None, happened: int) -> int | None:
-        """Makes the shared map have what `happened` (bits of `parcels`) to a submap; sent twice, it is done once.
+    def send(self, news: Sequence[News]) -> list[int | StoreError | None]:
+        """Makes the shared map have what happened to submaps, in one transaction; sent twice, it is done once.
 
-        Returns the number of the change if the submap is new there. What another robot has removed stays removed.
+        For each the number of the change if the submap is new there, None if it is not, or why it was left out. What
+        another robot has removed stays removed.
         """
-        def work(db: Database) -> int | None:
-            row = db.execute("SELECT id FROM submaps WHERE uid = %s", (uid,)).fetchone()
-            if parcel is None or happened & REMOVED:
-                if row is not None:
-                    self._rows.remove(db, [row[0]])
-                else:
-                    self._rows.bury(db, [uid])
-                return None
-            if row is not None:
-                self._alter(db, row[0], parcel, happened)
-                return None
-            if db.execute("SELECT 1 FROM removed WHERE uid = %s", (uid,)).fetchone():
-                return None
-            return self._rows.insert(db, parcel)[3]
+        def work(db: Database) -> list[int | StoreError | None]:
+            out: list[int | StoreError | None] = []
+            for item in news:
+                try:
+                    with db.transaction():
+                        out.append(self._take(db, *item))
+                except StoreError as e:
+                    out.append(e)
+            return out
         return self._write(work)
+
+    def _take(self, db: Database, uid: UUID, parcel: Parcel | None, happened: int) -> int | None:
+        row = db.execute("SELECT id FROM submaps WHERE uid = %s", (uid,)).fetchone()
+        if parcel is None or happened & REMOVED:
+            if row is None:
+                self._rows.bury(db, [uid])
+            else:
+                self._rows.remove(db, [row[0]])
+        elif row is not None:
+            self._alter(db, row[0], parcel, happened)
+        elif not db.execute("SELECT 1 FROM removed WHERE uid = %s", (uid,)).fetchone():
+            return self._rows.insert(db, parcel)[3]
+        return None
 
     def _alter(self, db: Database, key: int, parcel: Parcel, happened: int) -> None:
         """Only what happened is altered, so that two robots may alter different things."""

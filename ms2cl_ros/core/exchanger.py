@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ms2cl_ros.core.cache import Cache
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.exchange import Exchange, Listing, Part
+from ms2cl_ros.core.exchange import Exchange, Listing, News, Part
 from ms2cl_ros.core.filelock import FileLock
 from ms2cl_ros.core.server import AwayError, Server
 from ms2cl_ros.core.sidecar import Sidecar
@@ -158,19 +158,28 @@ class Exchanger:
             if not notes:
                 break
             self.progress.state = "sending"
-            for uid, happened, number in notes:
-                try:
-                    changed = server.send(uid, self.cache.parcel(uid, self._wish.robot), happened)
-                except AwayError:
-                    raise
-                except StoreError as e:
-                    failed[uid] = e
-                    continue
-                self.cache.sent(uid, number, changed)
-                self.progress.sent += 1
-                self.progress.last_contact = time.time()
+            news, answers = self._read(notes, failed), []
+            for answer, (uid, _, _) in zip(server.send(news), news):
+                if isinstance(answer, StoreError):
+                    failed[uid] = answer
+                answers.append((uid, answer))
+            numbers = {uid: number for uid, _, number in notes}
+            done = [(uid, numbers[uid], changed) for uid, changed in answers if not isinstance(changed, StoreError)]
+            self.cache.sent(done)
+            self.progress.sent += len(done)
+            self.progress.last_contact = time.time()
         for error in failed.values():
             raise error
+
+    def _read(self, notes: list[tuple[UUID, int, int]], failed: dict[UUID, StoreError]) -> list[News]:
+        """The submaps of notes as they are now; what is damaged in the cache goes to `failed`."""
+        news: list[News] = []
+        for uid, happened, _ in notes:
+            try:
+                news.append((uid, self.cache.parcel(uid, self._wish.robot), happened))
+            except StoreError as e:
+                failed[uid] = e
+        return news
 
     def _receive(self, server: Exchange) -> None:
         part = self._part()

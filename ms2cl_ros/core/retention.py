@@ -39,17 +39,21 @@ def make_room(store: Store, config: Config, slack: float = SLACK) -> int:
 
     Called after each `add`. `slack`: share of the limit that is freed beyond it. Raises StoreError if the map cannot be written.
     """
-    count, limit = store.count(), allowed(store, config)
-    if limit is None or count <= limit:
-        return 0
-    wanted = count - max(1, limit - int(limit * slack))
-    poses = [(key, T) for key, _, T in store.poses()]
-    describe = descriptors_of(store)
-    twins = duplicates(poses, config, describe, wanted)
-    hand_over(store, twins)
-    gone = [loser for loser, _ in twins]
-    left = [p for p in poses if p[0] not in set(gone)]
-    return store.remove(gone + least_missed(left, wanted - len(gone), config, describe))
+    gone = 0
+    # the limit of megabytes is met by the average size: those that went may have been smaller than that
+    while (count := store.count()) > (limit := allowed(store, config) or count):
+        wanted = count - max(1, limit - int(limit * slack))
+        poses = [(key, T) for key, _, T in store.poses()]
+        describe = descriptors_of(store)
+        twins = duplicates(poses, config, describe, wanted)
+        hand_over(store, twins)
+        losers = [loser for loser, _ in twins]
+        left = [p for p in poses if p[0] not in set(losers)]
+        removed = store.remove(losers + least_missed(left, wanted - len(losers), config, describe))
+        if not removed:
+            break
+        gone += removed
+    return gone
 
 
 def allowed(store: Store, config: Config) -> int | None:

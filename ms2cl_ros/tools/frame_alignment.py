@@ -29,11 +29,11 @@ ASKED, HEADINGS, ANSWERS = 200, 4, 2
 NEAR, TURNED = 3.0, np.deg2rad(20.0)
 # A turn is measured between places at least this far apart, metres.
 BASELINE = 8.0
-TRIALS = 3000
+TRIALS = 1000
 # Fewer places than this, or a smaller share of their points on the other map's surfaces, is no overlap.
 FEWEST, COVERED = 4, 0.5
 # So many places are laid over each other, with points this near to the sensor, metres.
-PATCHES, PATCH_REACH = 24, 35.0
+PATCHES, PATCH_REACH = 20, 30.0
 
 
 @dataclass(frozen=True)

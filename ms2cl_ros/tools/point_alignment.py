@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ms2cl_ros.core.accumulation import thin
 from ms2cl_ros.core.geometry import apply, rotation_z, transform
 
 # Metres within which points are paired, round by round: from what the vote leaves to what surfaces differ by.
 ROUNDS = (4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 1.0, 0.6, 0.6, 0.6, 0.6)
 VOXEL = 0.4
-MOST_SOURCE = 1500
+MOST_SOURCE, MOST_TARGET = 1000, 8000
 NORMAL_POINTS = 10
 # A neighbourhood flatter than this has a normal: smallest against middle spread.
 FLAT = 0.25
@@ -64,22 +65,20 @@ def align(patches: Sequence[Patch], T_target_source: np.ndarray) -> Alignment:
     return Alignment(T, float(np.median(away[on])) if on.any() else float("inf"), float(on.mean()) if on.size else 0.0)
 
 
-def thinned(points: np.ndarray, edge: float) -> np.ndarray:
-    """(M, 3): one of the points per cube of `edge` metres."""
-    _, first = np.unique(np.floor(points / edge).astype(np.int64), axis=0, return_index=True)
-    return points[np.sort(first)]
-
-
 def _surface(patch: Patch) -> _Surface:
-    points = thinned(patch.target, VOXEL)
+    points = _some(patch.target, MOST_TARGET)
     tree = cKDTree(points)
     _, near = tree.query(points, min(NORMAL_POINTS, len(points)))
     around = points[near] - points[near].mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))
     flat = values[:, 0] < FLAT * values[:, 1]
-    source = thinned(patch.source, VOXEL)
-    rows = np.linspace(0, len(source) - 1, min(MOST_SOURCE, len(source))).astype(int)
-    return _Surface(tree, points, vectors[:, :, 0], flat, source[rows])
+    return _Surface(tree, points, vectors[:, :, 0], flat, _some(patch.source, MOST_SOURCE))
+
+
+def _some(points: np.ndarray, most: int) -> np.ndarray:
+    """One point a cube, and of these at most so many, evenly over their order."""
+    points = thin(points, VOXEL)
+    return points[np.linspace(0, len(points) - 1, min(most, len(points))).astype(int)]
 
 
 def _step(surfaces: Sequence[_Surface], T: np.ndarray, reach: float) -> np.ndarray:

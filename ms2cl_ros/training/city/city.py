@@ -15,7 +15,7 @@ from ms2cl_ros.training.city.plan import LEFT, RIGHT, Plan, plan_side
 from ms2cl_ros.training.city.recipe import Day, Recipe
 from ms2cl_ros.training.city.routes import Route, beside, rounded_block
 from ms2cl_ros.training.city.scene import Scene
-from ms2cl_ros.training.city.skins import Skins, paint_skins
+from ms2cl_ros.training.city.skins import Skins, paint_skins, with_assets
 from ms2cl_ros.training.city.soup import Soup, merge, place
 from ms2cl_ros.training.city.terrain import Terrain, rolling_terrain
 from ms2cl_ros.training.city.textures import Textures
@@ -69,6 +69,7 @@ def build_city(recipe: Recipe) -> City:
         raise ConfigError(f"no route {recipe.route!r} is known")
     rng = np.random.default_rng([recipe.seed, 1])
     half, terrain, skins = rng.uniform(3.2, 3.9), rolling_terrain(rng), paint_skins(rng)
+    skins = with_assets(skins, recipe.assets, np.random.default_rng([recipe.seed, 4]))
     middle = rounded_block(rng, recipe.length, half / 2)
     stretches = plan_side(rng, middle.length, LEFT, half) + plan_side(rng, middle.length, RIGHT, half)
     plan = Plan(middle, stretches, half, list(rng.uniform(0, middle.length, 3)))
