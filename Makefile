@@ -8,11 +8,15 @@ TORCH ?= torch==2.13.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 JOBS ?= 2
 DRIVE ?=
+ROUTE ?=
+LENGTH ?=
+START ?=
 
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.demo
-	$(BIN)/ms2cl demo --out demo $(if $(DRIVE),--drive "$(DRIVE)")
+	$(BIN)/ms2cl demo --out demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(ROUTE),--route "$(ROUTE)") \
+	  $(if $(LENGTH),--length $(LENGTH)) $(if $(START),--start $(START))
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n $(JOBS)

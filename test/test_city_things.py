@@ -21,6 +21,7 @@ pytest.importorskip("PIL", reason="photographs are read with Pillow")
 from ms2cl_ros.training.city import (
     bridges,
     fitting,
+    fronts,
     lorries,
     people,
     signals,
@@ -32,7 +33,7 @@ from ms2cl_ros.training.city import (
 from ms2cl_ros.training.city.ac3d import read_ac3d
 from ms2cl_ros.training.city.asset_classes import ROW, SOLITARY, UPRIGHT, VEHICLE
 from ms2cl_ros.training.city.catalogue import Catalogue, Entry
-from ms2cl_ros.training.city.skins import Skins, paint_skins
+from ms2cl_ros.training.city.skins import Skins, paint_skins, with_assets
 from ms2cl_ros.training.city.soup import CAR, LEAF, SIGN, Soup, box
 from ms2cl_ros.training.city.stock import Photograph, Stock, mixed, stocked
 from ms2cl_ros.training.city.textures import GLASS, SOLID, TextureBook
@@ -338,6 +339,35 @@ def test_the_real_packages_hold_cars_houses_and_trees_of_believable_size() -> No
             assert soup.corners[..., 2].max() > 0.3
     assert all(3.4 <= size(s)[0] <= 5.2 for s in stock.meshes["car"])
     assert book.bind().texels.nbytes < 100e6
+
+
+def test_without_assets_a_front_is_painted_and_the_skins_stay(skins: Skins) -> None:
+    one, two = np.random.default_rng(8), np.random.default_rng(8)
+    grey = np.full(3, 150.0)
+    painted = fronts.front(one, skins, 12.0, 9.0, grey)
+    np.testing.assert_array_equal(painted.image, fronts.facade(two, 12.0, 9.0, grey).image)
+    assert one.random() == two.random()
+    assert with_assets(skins, (), one) is skins
+
+
+def test_a_photographed_front_fills_the_wall_and_knows_its_window_axes() -> None:
+    """A photograph of 6 x 6 m with panes centred at 1.5 and 4.5 m, on a wall of 12 x 6 m: twice, at 1.5, 4.5, ..."""
+    image = np.full((120, 120, 4), (200, 180, 150, SOLID), np.uint8)
+    for left in (20, 80):
+        image[30:90, left : left + 20] = (40, 40, 60, GLASS)
+    front = fronts.photographed(image, 6.0, 6.0, 12.0, 6.0)
+    assert front.image.shape == (96, 192, 4) and front.storeys == 2
+    np.testing.assert_allclose(front.columns, [1.5, 4.5, 7.5, 10.5], atol=0.1)
+    np.testing.assert_array_equal(fronts.tone(front.image), [200, 180, 150])
+
+
+def test_assets_take_the_place_of_some_painted_skins(assets: Path) -> None:
+    painted = paint_skins(np.random.default_rng(3))
+    mixed_skins = with_assets(painted, (str(assets),), np.random.default_rng(1))
+    assert len(mixed_skins.roof) == len(painted.roof)
+    assert 0 < len(set(mixed_skins.roof) - set(painted.roof)) < len(painted.roof)
+    assert mixed_skins.leaf == painted.leaf
+    assert mixed_skins.stock.pick(np.random.default_rng(0), "car") is not None
 
 
 # -- procedural things

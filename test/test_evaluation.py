@@ -7,7 +7,7 @@ import pytest
 
 from ms2cl_ros.core.geometry import rotation_z, transform
 from ms2cl_ros.core.types import Candidate, Match
-from ms2cl_ros.tools.evaluation import errors, recall, recalls
+from ms2cl_ros.tools.evaluation import by_direction, errors, opposite, recall, recalls
 
 
 def match(*xs: float, turn: float = 0.0) -> Match:
@@ -44,3 +44,21 @@ def test_errors_are_horizontal_metres_and_degrees_across_the_seam():
     [[metres, degrees]] = errors([match(0.0, turn=np.deg2rad(179))], [truth])
     assert metres == pytest.approx(5.0)
     assert degrees == pytest.approx(2.0, abs=1e-6)
+
+
+def test_queries_are_told_apart_by_the_direction_in_which_their_place_was_mapped():
+    mapped = [transform([float(x), 0.0, 0.0]) for x in range(0, 50, 5)]
+    back = rotation_z(np.pi)
+    truths = [transform([12.0, 1.0, 0.0]), transform([32.0, 3.0, 0.0]) @ back, transform([300.0, 0.0, 0.0]) @ back]
+    assert opposite(truths, mapped).tolist() == [False, True, False]
+    both = [*mapped, transform([30.0, 3.0, 0.0]) @ back]
+    assert opposite(truths, both).tolist() == [False, False, False]
+
+
+def test_recall_is_counted_for_each_direction():
+    mapped = [transform([float(x), 0.0, 0.0]) for x in range(0, 50, 5)]
+    truths = [transform([10.0, 0.0, 0.0]), transform([30.0, 0.0, 0.0]) @ rotation_z(np.pi)]
+    matches = [match(10.0), match(0.0)]
+    found = by_direction(matches, [], truths, mapped)
+    assert found["same direction"][0].value == 1.0 and found["same direction"][0].queries == 1
+    assert found["opposite direction"][0].value == 0.0 and found["opposite direction"][0].queries == 1

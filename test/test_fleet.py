@@ -20,10 +20,12 @@ import pytest
 from tiny_submaps import MODEL, rendered, submap
 
 from ms2cl_ros.core import exchanger
+from ms2cl_ros.core.cache import Cache
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.index import Index
+from ms2cl_ros.core.parcels import ADDED, MOVED
 from ms2cl_ros.core.sidecar import Embedding
 
 psycopg = pytest.importorskip("psycopg", reason="the extra [fleet] is not installed")
@@ -140,6 +142,33 @@ def test_what_one_robot_has_removed_another_does_not_bring_back(fleet, url):
         assert shared.count() == 0
 
 
+def test_what_happens_to_a_submap_while_it_is_being_sent_is_sent_too(tmp_path):
+    with open_map(tmp_path / "c.db", MODEL, write=True) as node, Cache.at(tmp_path / "c.db", MODEL) as cache:
+        kept = node.add(submap(1.0))
+        (uid, happened, number), = cache.outbox(9)
+        assert happened & ADDED
+        node.update_poses({kept.id: np.eye(4)})
+        cache.sent([(uid, number, 1)])
+        (_, happened, later), = cache.outbox(9)
+        assert happened & MOVED
+        cache.sent([(uid, later, 2)])
+        assert cache.waiting() == 0
+
+
+def test_two_robots_that_alter_the_same_submap_while_the_server_is_away_both_have_their_way(server, fleet):
+    a, b = fleet("a"), fleet("b")
+    kept = a.add(submap(1.0, points=5))
+    assert until(lambda: b.count() == 1)
+    server.kill()
+    try:
+        a.add_views(kept.id, [rendered(1.0, 1.75)])
+        b.update_poses({b.poses()[0][0]: transform([40.0, 0.0, 0.0])})
+        assert until(lambda: a.status()["state"] == b.status()["state"] == "away")
+    finally:
+        server.start()
+    assert until(lambda: places(a) == places(b) == [40.0] and a.view_count() == b.view_count() == 2)
+
+
 def test_only_the_part_around_the_robot_is_fetched_and_what_is_far_leaves_the_cache(fleet):
     a, b = fleet("a"), fleet("b", write=False, query="&radius=100")
     for x in range(0, 1000, 50):
@@ -191,6 +220,7 @@ def test_a_model_that_is_not_the_maps_is_refused_at_once(fleet, url, tmp_path):
     other = dataclasses.replace(MODEL, name="other", embedding=Embedding(4, 1, "cosine", 10.0))
     with pytest.raises(StoreError, match=r"'tiny'.*'other'"):
         open_map(url, other, True, tmp_path / "new.db")
+    assert not (tmp_path / "new.db").exists()
     with pytest.raises(StoreError, match=r"'tiny'.*'other'"):
         open_map(url, other, True, tmp_path / "a.db")
 

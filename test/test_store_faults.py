@@ -94,6 +94,14 @@ def test_flipped_bytes_end_in_an_error_or_in_right_answers(tmp_path, sound, regi
     assert refused < 60
 
 
+def test_a_damaged_name_that_is_no_text_any_more_is_a_clear_error(tmp_path, sound):
+    data = sound.read_bytes().replace(b"CREATE TABLE views (", b"CREATE TABLE v\xdcews )")
+    (tmp_path / "m.db").write_bytes(data)
+    for write in (True, False):
+        with pytest.raises(StoreError, match="the file is damaged"):
+            open_map(tmp_path / "m.db", MODEL, write=write)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.3, 0.6, 0.9, 0.999])
 def test_a_truncated_file_ends_in_an_error_or_in_right_answers(tmp_path, sound, share):
     data = sound.read_bytes()

@@ -107,8 +107,10 @@ class Exchange(PostgresStore):
             order = "place <-> point(%(x)s, %(y)s)"
         if part.sessions:
             inside += " AND session = ANY(%(sessions)s)"
-        return db.execute(f"SELECT uid, id, changed, {inside} FROM submaps WHERE changed > %(since)s"
-                          f"{f' OR ({inside})' if whole else ''} ORDER BY {order}", values).fetchall()
+        # what is in a new cache is nothing, so that what changed outside of the part does not matter
+        where = (inside if since == 0 else f"changed > %(since)s OR ({inside})") if whole else "changed > %(since)s"
+        return db.execute(f"SELECT uid, id, changed, {inside} FROM submaps WHERE {where} ORDER BY {order}",
+                          values).fetchall()
 
     def fetch(self, ids: Sequence[int]) -> list[Parcel]:
         """Submaps with their views, in the order of `ids`; those removed meanwhile, or damaged, are left out."""

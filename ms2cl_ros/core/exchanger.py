@@ -47,6 +47,14 @@ class Progress:
     last_contact: float | None = None
 
 
+def reach(url: str, model: Sidecar | None, write: bool, wish: Wish) -> Exchange | None:
+    """The shared map, or None where the server is away; a wrong address, password or model raises StoreError."""
+    try:
+        return Exchange.open(url, model, write, wish.robot)
+    except AwayError:
+        return None
+
+
 class Exchanger:
     """Sends what waits in a cache and fetches what is needed, in a thread of its own."""
 
@@ -61,12 +69,12 @@ class Exchanger:
         self.name = Server(url).name
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
 
-    def start(self) -> None:
-        """Connects once, so that a wrong address, password or model is refused at once; a server may be away."""
-        try:
-            self._connect()
-        except AwayError as e:
-            self._failed("away", e)
+    def start(self, server: Exchange | None) -> None:
+        """Begins; `server` None: it was away a moment ago. Raises StoreError if the cache is another map's."""
+        if server is None:
+            self._failed("away", AwayError(f"the server of the map {self.name} does not answer"))
+        else:
+            self._adopt(server)
         self._thread.start()
 
     def stop(self, patience: float) -> None:
@@ -125,12 +133,16 @@ class Exchanger:
         if self._server is None:
             server = Exchange.open(self._url, self._model, self._write, self._wish.robot)
             try:
-                self.cache.belongs_to(server.uid, server.name)
+                self._adopt(server)
             except StoreError:
                 server.close()
                 raise
-            self._server = server
+            return server
         return self._server
+
+    def _adopt(self, server: Exchange) -> None:
+        self.cache.belongs_to(server.uid, server.name)
+        self._server = server
 
     def _exchange(self) -> None:
         """One round. Another process with the same cache may be at it; then this one has nothing to do."""

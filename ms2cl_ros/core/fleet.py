@@ -9,6 +9,7 @@ disk. What the server does not know yet waits in the cache, over restarts too, u
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,7 +18,7 @@ import numpy as np
 
 from ms2cl_ros.core.cache import Cache, cut_loose
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.exchanger import Exchanger, Wish
+from ms2cl_ros.core.exchanger import Exchanger, Wish, reach
 from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.sqlite import SqliteStore
 from ms2cl_ros.core.sqlite_file import SqliteFile
@@ -46,11 +47,11 @@ class FleetStore(SqliteStore):
 
     def adopt(self, model: Sidecar) -> None:
         """A cache alone cannot change its model; raises StoreError with what to do."""
-        raise StoreError(f"the cache of {self.name} cannot be embedded anew by itself: embed the shared map anew without "
-                         f"a cache, then delete {self.path} on every robot")
+        raise StoreError(f"the cache of {self.name} cannot be embedded anew by itself: embed the shared map anew "
+                         f"without a cache, then delete {self.path} on every robot")
 
     def drop_damaged(self) -> list[str]:
-        """Removes what is damaged in the cache; what the server has of it is fetched again, nothing is removed there."""
+        """Removes what is damaged in the cache; what the server has is fetched again, nothing is removed there."""
         lost = self._exchanger.cache.forget_damaged()
         return lost + super().drop_damaged()
 
@@ -104,20 +105,20 @@ def open_fleet(url: str, model: Sidecar | None, write: bool, cache: Path) -> Fle
     address, password or model raises StoreError if it answers.
     """
     address, wish = _wish(url)
-    ours = SqliteFile.open(cache, model, write=True) if write else None
-    try:
-        own_side = Cache.at(cache, model)
-        try:
-            file = ours or SqliteFile.open(cache, model, write=False)
-            exchanger = Exchanger(own_side, address, model, write, wish)
-            exchanger.start()
-        except BaseException:
-            own_side.close()
-            raise
-    except BaseException:
+    # asked first, so that no cache is made for a map of another model; whatever was opened is closed on failure
+    with ExitStack() as undo:
+        server = reach(address, model, write, wish)
+        if server is not None:
+            undo.callback(server.close)
+        ours = SqliteFile.open(cache, model, write=True) if write else None
         if ours is not None:
-            ours.close()
-        raise
+            undo.callback(ours.close)
+        other_side = Cache.at(cache, model)
+        undo.callback(other_side.close)
+        file = ours or SqliteFile.open(cache, model, write=False)
+        exchanger = Exchanger(other_side, address, model, write, wish)
+        exchanger.start(server)
+        undo.pop_all()
     return FleetStore(file, exchanger, exchanger.name)
 
 

@@ -121,6 +121,10 @@ class Mapper:
             done += 1
         return done
 
+    def view_at(self, T_map_base: np.ndarray, T_base_lidar: np.ndarray) -> View | None:
+        """The view that the map's points give of a pose, embedded but not stored; None where too little is known."""
+        return self._surroundings.view_at(T_map_base, T_base_lidar)
+
     def _is_behind(self, submap: Submap) -> bool:
         return (submap.session != self._session
                 or self._travelled - submap.travelled >= self._config.views.reach + self._config.views.spacing)

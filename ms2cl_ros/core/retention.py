@@ -37,7 +37,8 @@ Describe = Callable[[int], np.ndarray]
 def make_room(store: Store, config: Config, slack: float = SLACK) -> int:
     """Removes what the limits of `config.store` call for; returns how many submaps went. Cheap while there is room.
 
-    Called after each `add`. `slack`: share of the limit that is freed beyond it. Raises StoreError if the map cannot be written.
+    Called after each `add`. `slack`: share of the limit that is freed beyond it. Raises StoreError if the map cannot
+    be written.
     """
     gone = 0
     # the limit of megabytes is met by the average size: those that went may have been smaller than that

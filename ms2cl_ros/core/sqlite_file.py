@@ -21,6 +21,7 @@ from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.filelock import BusyError, FileLock, replace_file
 from ms2cl_ros.core.sidecar import Sidecar
 
+FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quotes what it cannot read
 PATIENCE = 20.0  # seconds that a reader waits for another process to bring an old map up to date
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "journal_size_limit = 67108864")
 
@@ -171,7 +172,7 @@ class SqliteFile:
                 yield
         except sqlite3.ProgrammingError as e:
             raise StoreError(f"cannot {doing} the map {self.path}: {e}") from e
-        except (sqlite3.Error, OSError) as e:
+        except FAILURES as e:
             raise StoreError(f"cannot {doing} the map {self.path}: {e}{after}{_remedy(e)}") from e
 
     @contextmanager
@@ -235,7 +236,7 @@ class SqliteFile:
     def _saving(self, target: Path) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as e:
+        except FAILURES as e:
             raise StoreError(f"cannot save the map {self.path} to {target}: {e}{_remedy(e)}") from e
 
     def _backup(self, temporary: Path) -> None:
@@ -249,7 +250,7 @@ class SqliteFile:
 
 def _remedy(error: Exception) -> str:
     text = str(error).lower()
-    if "malformed" in text or "not a database" in text or "decode" in text:
+    if "malformed" in text or "not a database" in text or "codec" in text:
         return ("; the file is damaged, or is no map: `ms2cl database check` says where, a copy made with "
                 "~/save or `ms2cl database recover` brings it back")
     if "full" in text or "disk i/o" in text:

@@ -77,6 +77,16 @@ class Surroundings:
         self._remember(here, views)
         return views
 
+    def view_at(self, T_map_base: np.ndarray, T_base_lidar: np.ndarray) -> View | None:
+        """What a sensor would see at a pose, embedded, from the points of the nearest submap's session; not stored.
+
+        None where nobody could stand or too little is known.
+        """
+        places = [self.place(k) for k in self._store.near(T_map_base[:2, 3], self._config.views.reach)[:KEPT]]
+        session = [p for p in places if p.submap.session == places[0].submap.session]
+        panorama = self._panorama(T_map_base @ transform([*T_base_lidar[:3, 3]]), session)
+        return None if panorama is None else dataclasses.replace(self._embed(panorama, T_map_base), rendered=True)
+
     def _around(self, here: Place) -> list[Place]:
         """The submaps whose points or views may reach the views of `here`, itself included."""
         config = self._config.views

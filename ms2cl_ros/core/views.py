@@ -11,7 +11,7 @@ import numpy as np
 
 from ms2cl_ros.core.accumulation import Sighting
 from ms2cl_ros.core.config import ViewsConfig
-from ms2cl_ros.core.geometry import apply, interpolate, inverse, transform, wrap, yaw
+from ms2cl_ros.core.geometry import apply, distance, interpolate, inverse, transform, wrap, yaw
 from ms2cl_ros.core.projection import close_gaps, render_ranges
 from ms2cl_ros.core.types import AngularGrid, RangeImage, View
 
@@ -19,6 +19,8 @@ from ms2cl_ros.core.types import AngularGrid, RangeImage, View
 # the sightings must have one at all. One sweep sees several rays a cell and keeps the nearest; the least of all sweeps
 # is nearer than that, and has every stray point in it.
 QUANTILE, SHARE = 0.1, 0.2
+# The nearest sightings are looked at; more of them cost time and, measured, blur the view.
+MOST = 8
 # Rows in which sweeps return less than this share of their fullest row, up to the top and the bottom, are out of sight.
 ROW_SHARE = 0.1
 # Gaps up to this much wider than a voxel are closed.
@@ -42,8 +44,8 @@ def render_view(sightings: Sequence[Sighting], T_map_view: np.ndarray, grid: Ang
     """
     panorama = grid.panorama()
     looks, seen = [], np.zeros(grid.rows)
-    for s in sightings:
-        points = apply((inverse(T_map_view) @ s.T_map_base), s.still())
+    for s in sorted(sightings, key=lambda s: distance(s.T_map_view, T_map_view))[:MOST]:
+        points = apply(inverse(T_map_view) @ s.T_map_base, s.still())
         looks.append(close_gaps(render_ranges(points, panorama, min_range, max_range), voxel * GAP_VOXELS).ranges)
         seen += (s.panorama.ranges > 0).sum(1)
     if not looks:
@@ -84,9 +86,9 @@ def free(sightings: Iterable[Sighting], T_map_view: np.ndarray) -> bool:
         near = apply(inverse(T_map_view) @ s.T_map_base, s.still())
         points += int(((np.abs(near[:, 2]) < TAKEN_HEIGHT)
                        & (near[:, 0]**2 + near[:, 1]**2 < TAKEN_RADIUS**2)).sum())
-        distance, returned, nearest = (float(v[0]) for v in s.look_at(origin, T_map_view))
-        passed += distance < TAKEN_RADIUS or returned == 0.0 or nearest > distance
-        blocked += 0.0 < returned < distance - TAKEN_RADIUS
+        away, returned, nearest = (float(v[0]) for v in s.look_at(origin, T_map_view))
+        passed += away < TAKEN_RADIUS or returned == 0.0 or nearest > away
+        blocked += 0.0 < returned < away - TAKEN_RADIUS
     return points < TAKEN_POINTS and passed > blocked
 
 

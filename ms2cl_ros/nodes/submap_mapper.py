@@ -36,7 +36,7 @@ from ms2cl_ros.core.retention import make_room
 from ms2cl_ros.core.types import StampedPose, Submap
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics
-from ms2cl_ros.ros.health import JUMP_NS, Health, Stream
+from ms2cl_ros.ros.health import JUMP_NS, WAITING, Health, Stream
 from ms2cl_ros.ros.map_services import MapServices
 from ms2cl_ros.ros.poses import SWEEP_NS, PoseTopic, PoseTransforms
 from ms2cl_ros.ros.run import ClosingNode, run
@@ -111,7 +111,12 @@ class SubmapMapper(ClosingNode):
                                  qos_overriding_options=qos.overridable())
         self.create_timer(0.05, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_timer(PATH_PERIOD, self._publish_path, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        Diagnostics(self, "mapping", self.health, lambda: {"submaps": str(self._count), "map": str(self.store.name)})
+        Diagnostics(self, "mapping", self.health, self._figures)
+
+    def _figures(self) -> dict[str, str]:
+        waiting = len(self.store.unrendered()) if self.config.views.spacing else 0
+        return {"submaps": str(self._count), "views": str(self.store.view_count()), WAITING: str(waiting),
+                "map": self.store.name}
 
     def _apply(self, config: Config) -> None:
         self.config = config

@@ -16,6 +16,8 @@ SECOND = 1_000_000_000
 JUMP_NS = SECOND
 # how long a trouble is reported after it was last seen, and how long silence is no trouble, seconds
 RECENT, PATIENCE = 10.0, 5.0
+# the mapper's diagnostic of how far its views lag behind its submaps
+WAITING = "submaps without views"
 
 
 class Stream:

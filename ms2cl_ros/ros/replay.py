@@ -29,10 +29,11 @@ from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
 from ms2cl_ros.core.messages import to_pose
 from ms2cl_ros.core.types import Candidate, Match
+from ms2cl_ros.ros.health import WAITING
 from ms2cl_ros.ros.launch_arguments import processes
 from ms2cl_ros.ros.transport import environment
 from ms2cl_ros.tools.bags import IMAGES, POINTS, open_bag
-from ms2cl_ros.tools.evaluation import Recall, errors, recalls
+from ms2cl_ros.tools.evaluation import Recall, by_direction, errors, recalls
 from ms2cl_ros.tools.offline import truth
 
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 60.0, 15.0
@@ -118,6 +119,8 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
         say("pass 1: LiDAR only, the map grows")
         _play(drive.map_bag, 2, rate, progress)  # points and odometry
         _until_still(lambda: _count(recorder), nodes)
+        say("the mapper finishes its views")
+        _until_still(lambda: _waiting(recorder), nodes)
         if not _count(recorder):
             raise DataError(f"the mapper stored no submap; see {out / 'log'} ({_verdicts(recorder)})")
         say("pass 2: camera only, each image looks for its place")
@@ -195,6 +198,11 @@ def _count(recorder: Any) -> int:
     return len(recorder.submaps.poses) if recorder.submaps is not None else 0
 
 
+def _waiting(recorder: Any) -> int:
+    """Around how many submaps the mapper has still to render views."""
+    return next((int(v.get(WAITING, 0)) for k, v in recorder.diagnostics.items() if "submap_mapper" in k), 0)
+
+
 def _verdicts(recorder: Any) -> str:
     return "; ".join(f"{name}: {values['message']}" for name, values in recorder.diagnostics.items())
 
@@ -206,7 +214,7 @@ def _evaluate(drive: Drive, config: Config, recorder: Any, sent: dict[float, flo
         begin = bag.start_ns
         stamps = [record.stamp_ns for record in bag.records([bag.pick(IMAGES)])]
     with open_map(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
-        submaps = [T for _, _, T in store.poses()]
+        submaps, views = [T for _, _, T in store.poses()], store.view_count()
     motion = truth(drive.query_bag, config)
     matches = [_match(recorder, s) for s in stamps if s in recorder.matches]
     truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
@@ -215,6 +223,8 @@ def _evaluate(drive: Drive, config: Config, recorder: Any, sent: dict[float, flo
     delays = [t - sent[round((s - begin) / 1e9, 6)] for s, t in arrived.items()]
     summary = _summary(drive, recorder, scans, len(stamps), delays, errors(matches, truths),
                        recalls(matches, missed, truths, submaps), len(submaps))
+    ways = by_direction(matches, missed, truths, submaps)
+    summary |= {"views": views, "recall_by_direction": {k: [asdict(r) for r in v] for k, v in ways.items()}}
     return Outcome(matches, truths, missed, submaps, summary)
 
 

@@ -55,6 +55,27 @@ def recall(candidates: Sequence[np.ndarray], truths: np.ndarray, database: np.nd
     return Recall(rank, radius, value, chance, n, len(truths), len(database))
 
 
+def opposite(truths: Sequence[np.ndarray], database: Sequence[np.ndarray], radius: float = RADII[-1]) -> np.ndarray:
+    """(N,) bool: whether every submap within `radius` metres of a true `T_map_base` was passed the other way."""
+    where, stored = (np.array([T[:2, 3] for T in poses]).reshape(-1, 2) for poses in (truths, database))
+    ahead, passed = (np.array([T[:2, 0] for T in poses]).reshape(-1, 2) for poses in (truths, database))
+    near = np.linalg.norm(where[:, None] - stored[None], axis=2) < radius
+    return near.any(1) & ~(near & (ahead @ passed.T > 0)).any(1)
+
+
+def by_direction(matches: Sequence[Match], unmatched: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+                 database: Sequence[np.ndarray]) -> dict[str, list[Recall]]:
+    """`recalls` of the queries that come by the same way and of those that come by the opposite way, where any do."""
+    back, lost = opposite(truths, database), opposite(unmatched, database)
+    out = {}
+    for name, way in (("same direction", False), ("opposite direction", True)):
+        chosen = [i for i, b in enumerate(back) if b == way]
+        left = [T for T, b in zip(unmatched, lost) if b == way]
+        if chosen or left:
+            out[name] = recalls([matches[i] for i in chosen], left, [truths[i] for i in chosen], database)
+    return out
+
+
 def recalls(matches: Sequence[Match], unmatched: Sequence[np.ndarray], truths: Sequence[np.ndarray],
             database: Sequence[np.ndarray]) -> list[Recall]:
     """Recall@1 and @5 at 5 and 10 m. `truths`: `T_map_base` of each match; `unmatched`: those of images without one."""

@@ -41,7 +41,7 @@ def merge(a: str | Path, b: str | Path, output: Path, config: Config, *, align: 
 
     If places of B are found in A, B lies where they say: within `tolerance` (metres, where the two overlap) and one
     degree of A's frame they are joined as they are; beyond, B is moved if `align`, and refused otherwise. If none are
-    found, they are refused unless `trust_frames`. Sessions stay apart. Of near-duplicates between A and B one stays,
+    found, they are refused. `trust_frames` joins them as they are in any case. Sessions stay apart. Of near-duplicates between A and B one stays,
     by `store.keep`. Raises StoreError, and then there is nothing at `output`.
     """
     with open_map(a, None, write=False) as first, open_map(b, None, write=False) as second:
@@ -77,9 +77,11 @@ def _judge(a: Store, b: Store, config: Config, align: bool, trust: bool, toleran
                          "map a drive that joins them, or say --trust-frames if you know that they do")
     if agreement.same_frame(tolerance, SAME_RADIANS):
         return np.eye(4), f"one frame: they differ by {offset(agreement)}"
+    if trust:
+        return np.eye(4), f"the frames are taken to be the same, as told, though B seems off by {offset(agreement)}"
     if not align:
         raise StoreError(f"{b.name} lies in another frame than {a.name}: it is off by {offset(agreement)}; say --align "
-                         "to move it there")
+                         "to move it there, or --trust-frames if you know better")
     return agreement.T_a_b, f"moved by {offset(agreement)}"
 
 

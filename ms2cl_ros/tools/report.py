@@ -29,10 +29,10 @@ WORST_METRES = 10.0
 PAPER, INK, FAINT = "#ffffff", "#222222", "#b9bec6"
 
 
-def recall_table(rows: Sequence[Recall]) -> Any:
-    """A rich table of recalls, each beside its chance level and the numbers it was counted on."""
+def recall_table(rows: Sequence[Recall], which: str = "") -> Any:
+    """A rich table of recalls, each beside its chance level and the numbers it was counted on; `which`: queries."""
     from rich.table import Table
-    table = Table(title="Recall of camera images in the map")
+    table = Table(title="Recall of camera images in the map" + (f": {which}" if which else ""))
     for name in ("within", "Recall@1", "Recall@5", "chance (R@1)", "queries", "submaps"):
         table.add_column(name, justify="right")
     for radius in sorted({r.radius for r in rows}):

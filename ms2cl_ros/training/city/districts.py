@@ -49,7 +49,7 @@ DISTRICTS: Mapping[str, District] = {
     ),
     "old_town": District(
         (2.5, 3.1), {"terrace": 0.86, "square": 0.09, "park": 0.05}, high=(8.0, 18.0), open_row=0.07,
-        walk=(1.0, 1.9), verge=0.0, parking=0.35, markings=0.05, lamps=18.0, side_streets=75.0, built=0.75, wooded=0.3,
+        walk=(1.5, 2.1), verge=0.0, parking=0.35, markings=0.05, lamps=18.0, side_streets=75.0, built=0.75, wooded=0.3,
         paving=True,
     ),
     "arterial": District(

@@ -35,7 +35,7 @@ def texture(book: TextureBook, path: str, use: str, box: tuple[float, float, flo
     return known[key]
 
 
-@lru_cache(maxsize=192)
+@lru_cache(maxsize=400)
 def picture(path: str, use: str, box: tuple[float, float, float, float] = WHOLE) -> np.ndarray:
     """(h, w, 4) uint8 RGBA, no side longer than SIDE; arguments as in `texture`."""
     image = _decode(path)
@@ -65,8 +65,8 @@ def _exposed(rgb: np.ndarray, use: str) -> np.ndarray:
     """Fronts taken in bad light are lifted to a day's brightness; leaves get the dull green of real ones."""
     if use == LEAVES:
         grey = rgb.mean(2, keepdims=True)
-        dull = 0.7 * rgb + 0.3 * grey
-        return np.clip(dull * (82.0 / max(float(dull.mean()), 1.0)), 0, 255).astype(np.uint8)
+        dull = 0.5 * rgb + 0.5 * grey * np.array([1.02, 1.08, 0.8])
+        return np.clip(dull * (64.0 / max(float(dull.mean()), 1.0)), 0, 255).astype(np.uint8)
     mean = float(rgb.mean())
     if use == FRONT and 5 < mean < 100:
         return np.clip(rgb * (105.0 / mean), 0, 255).astype(np.uint8)
