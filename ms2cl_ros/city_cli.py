@@ -20,7 +20,7 @@ Model = Annotated[str, typer.Option(help="the model whose grids are used")]
 
 def synthesize(output: Annotated[Path, typer.Option("-o", "--output", help="folder for KITTI raw drives")],
                seed: Seed = 1,
-               route: Annotated[str, typer.Option(help="block, eight, there_and_back, kitti:00, or a pose file")] = "block",
+               route: Annotated[str, typer.Option(help="block, eight, there_and_back, kitti:00 or a file")] = "block",
                length: Annotated[float, typer.Option(help="metres of it")] = 400.0,
                start: Annotated[float, typer.Option(help="where on a given route they begin, metres")] = 0.0,
                district: Annotated[str, typer.Option(help="residential, old_town, arterial, park, industrial, country "

@@ -92,8 +92,8 @@ def check(map_: Map) -> None:
 @app.command()
 def merge(a: Annotated[str, typer.Argument(metavar="A", help="a map; its frame becomes that of the new one")],
           b: Annotated[str, typer.Argument(metavar="B", help="another, counted as newer")], output: New,
-          align: Annotated[bool, typer.Option("--align", help="move B if it is found to lie in another frame")] = False,
-          trust_frames: Annotated[bool, typer.Option("--trust-frames", help="join them as they are in any case")] = False,
+          align: Annotated[bool, typer.Option("--align", help="move B if it is found in another frame")] = False,
+          trust_frames: Annotated[bool, typer.Option("--trust-frames", help="join them as they are")] = False,
           tolerance: Annotated[float, typer.Option(help="metres by which maps of one frame may differ")] = 0.5,
           keep: Keep = None, params_file: Params = None, set_: Set = None) -> None:
     """Join two maps. Example: ms2cl database merge monday.db tuesday.db -o both.db"""
@@ -127,6 +127,16 @@ def prune(map_: Map,
     said = ", ".join(f"{n} {what}" for what, n in out.gone.items())
     console.print(f"removed: {said}; {out.left} submaps are left, {out.before:.2f} -> {out.after:.2f} MB (the file "
                   "keeps its length, its free room is used again)", highlight=False)
+
+
+@app.command()
+def recover(map_: Annotated[Path, typer.Argument(metavar="MAP", help="the file of a damaged map")],
+            output: New) -> None:
+    """Save what is sound of a map whose file is damaged. Example: ms2cl database recover broken.db -o saved.db"""
+    from ms2cl_ros.core.recovery import recover as save
+    out = save(map_, output)
+    console.print(f"{out.submaps} submaps with {out.views} views in {output}; {out.missing_submaps} submaps and "
+                  f"{out.missing_views} views gave nothing: lost, or removed before", highlight=False)
 
 
 @app.command()

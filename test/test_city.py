@@ -187,7 +187,7 @@ def test_a_point_of_a_wall_is_seen_from_both_passes_to_the_millimetre(city: City
 def test_nothing_stands_in_the_road(city: City) -> None:
     standing = city.static.corners[city.static.material != GROUND].reshape(-1, 3)
     low = standing[:, 2] - city.terrain.height(standing[:, 0], standing[:, 1]) < 2.5
-    assert city.network[0].distance(standing[low][:, :2]).min() > city.half_width - 0.05
+    assert city.network.outside(standing[low][:, :2]).min() > -0.05
 
 
 def test_a_kitti_reader_takes_both_drives(drives: list[Path]) -> None:

@@ -352,6 +352,15 @@ def test_a_map_is_made_of_a_folder_looked_at_drawn_and_exported_by_commands(ms2c
     assert picture.std() > 5, "something is drawn"
 
 
+def test_what_is_sound_of_a_damaged_map_is_saved_to_a_new_one(ms2cl, copy, tmp_path):
+    damage(copy, 7)
+    code, _, said = ms2cl("database", "recover", copy, "-o", tmp_path / "saved.db")
+    assert code == 0, said
+    assert "34 submaps with 34 views" in said
+    assert check(tmp_path / "saved.db") == []
+    assert ms2cl("database", "check", tmp_path / "saved.db")[0] == 0
+
+
 def test_mistakes_are_one_message_and_exit_code_1(ms2cl, maps, copy, tmp_path):
     damage(copy, 3)
     for arguments, says in (

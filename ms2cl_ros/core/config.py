@@ -79,7 +79,7 @@ class StoreConfig:
     database: str = setting("~/.ros/ms2cl_map.db", "the map: an SQLite file, made when missing, or the URL of a shared "
                             "one, postgresql://USER@HOST/NAME (password from PGPASSWORD or .pgpass)")
     cache: str = setting("~/.ros/ms2cl_cache.db", "with a shared map: the local copy that is worked on")
-    copy: str = setting("", "where the service ~/save writes its copy; empty: beside the map, with the time in its name")
+    copy: str = setting("", "where ~/save writes its copy; empty: beside the map, with the time in its name")
     max_submaps: int = setting(0, "the map is kept below this many submaps; 0 for no limit", low=0, high=10_000_000)
     max_megabytes: float = setting(0.0, "the map is kept below this size; 0 for no limit", low=0.0, high=1e6)
     keep: str = setting("newest", "what stays when the map is full: the newest of a place, or the most distinctive",

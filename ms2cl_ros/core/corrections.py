@@ -31,7 +31,8 @@ def corrected(path: Sequence[StampedPose], submaps: Sequence[tuple[int, int, np.
     for pose in sorted(path, key=lambda p: p.stamp_ns):
         buffer.add(pose)
     given = {p.stamp_ns: p.T_map_base for p in path}
-    anchors = [(stamp, _shift(T, given[stamp])) for _, stamp, T in sorted(submaps, key=lambda s: s[1]) if stamp in given]
+    in_order = sorted(submaps, key=lambda s: s[1])
+    anchors = [(stamp, _shift(T, given[stamp])) for _, stamp, T in in_order if stamp in given]
     return _by_anchors(anchors, submaps) if len(anchors) > 1 else _by_poses(buffer, submaps)
 
 

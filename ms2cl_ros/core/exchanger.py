@@ -20,7 +20,7 @@ from ms2cl_ros.core.server import AwayError, Server
 from ms2cl_ros.core.sidecar import Sidecar
 
 PERIOD = 1.0  # seconds between looks at a server with nothing new
-LONGEST = 30.0  # seconds between tries at a server that is away
+LONGEST = 15.0  # seconds between tries at a server that is away
 BATCH = 32  # submaps fetched at a time
 STEP = 0.25  # of the radius: how far the robot moves before the part of the map around it is looked through again
 KEPT = 2.0  # times the radius: what others have mapped farther away leaves the cache

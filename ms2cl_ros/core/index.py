@@ -193,6 +193,7 @@ class Index:
         """All that the store holds, read anew, in the kind of index that suits it."""
         with threads(cores):
             shelf = _Shelf(self._empty(going))
+        with threads(1):  # another core reads meanwhile
             for page in self._pages():
                 if not going():
                     break

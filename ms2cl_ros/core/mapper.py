@@ -114,6 +114,7 @@ class Mapper:
         done = 0
         if not self._config.views.spacing:
             return done
+        self._surroundings.refresh()
         for submap_id in self._store.unrendered()[:limit]:
             if not final and not self._is_behind(self._surroundings.place(submap_id).submap):
                 break
@@ -184,11 +185,15 @@ class Mapper:
         return submap
 
     def _embed(self, panorama: RangeImage, T_map_base: np.ndarray) -> View:
-        headings = headings_around(self._config.submaps.headings)
-        windows = np.stack([cut(panorama, h, self._grid.columns).ranges for h in headings])
-        spec = self._encoder.sidecar.range_map
-        bins = None if spec is None else coarse(panorama, spec, self._grid.columns)
-        return View(T_map_base, headings, self._encoder.embed_views(windows), bins)
+        return embedded(self._encoder, panorama, T_map_base, self._config.submaps.headings)
+
+
+def embedded(encoder: Encoder, panorama: RangeImage, T_map_base: np.ndarray, headings: int) -> View:
+    """The view that a range image of the whole turn is to a model, in so many headings."""
+    model, around = encoder.sidecar, headings_around(headings)
+    windows = np.stack([cut(panorama, h, model.lidar.grid.columns).ranges for h in around])
+    bins = None if model.range_map is None else coarse(panorama, model.range_map, model.lidar.grid.columns)
+    return View(T_map_base, around, encoder.embed_views(windows), bins)
 
 
 def headings_around(n: int) -> np.ndarray:

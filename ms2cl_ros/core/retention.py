@@ -152,7 +152,8 @@ def duplicates(poses: Sequence[Pose], config: Config, describe: Describe,
 
 def least_missed(poses: Sequence[Pose], wanted: int, config: Config, describe: Describe) -> list[int]:
     """`wanted` ids to remove by policy, never the last one's, of (id, T_map_base) from oldest to newest."""
-    wanted, left, gone = min(wanted, len(poses) - 1), list(poses), []
+    wanted, left = min(wanted, len(poses) - 1), list(poses)
+    gone: list[int] = []
     if config.store.keep == "newest":
         return [key for key, _ in poses[:max(wanted, 0)]]
     while len(gone) < wanted:

@@ -39,12 +39,15 @@ class Surroundings:
         self._places: OrderedDict[int, Place] = OrderedDict()
         self._revision = store.revision()
 
-    def place(self, submap_id: int) -> Place:
-        """A submap with its sighting; raises StoreError if it cannot be read."""
+    def refresh(self) -> None:
+        """Forgets what has been moved, removed or embedded anew in the map since."""
         revision = self._store.revision()
         if revision != self._revision:
             self._places.clear()
             self._revision = revision
+
+    def place(self, submap_id: int) -> Place:
+        """A submap with its sighting; raises StoreError if it cannot be read."""
         if submap_id not in self._places:
             self._places[submap_id] = _place(self._store.submap(submap_id))
         self._places.move_to_end(submap_id)
@@ -58,6 +61,7 @@ class Surroundings:
         Points come from submaps of the same session: what stood there on one day. Views of all sessions count as
         covering, and places that no ray has passed, or where something stands, get none.
         """
+        self.refresh()
         config, here = self._config.views, self.place(submap_id)
         around = self._around(here)
         T_base_lidar = here.submap.T_base_lidar.copy()
@@ -82,6 +86,7 @@ class Surroundings:
 
         None where nobody could stand or too little is known.
         """
+        self.refresh()
         places = [self.place(k) for k in self._store.near(T_map_base[:2, 3], self._config.views.reach)[:KEPT]]
         session = [p for p in places if p.submap.session == places[0].submap.session]
         panorama = self._panorama(T_map_base @ transform([*T_base_lidar[:3, 3]]), session)

@@ -41,8 +41,8 @@ def merge(a: str | Path, b: str | Path, output: Path, config: Config, *, align: 
 
     If places of B are found in A, B lies where they say: within `tolerance` (metres, where the two overlap) and one
     degree of A's frame they are joined as they are; beyond, B is moved if `align`, and refused otherwise. If none are
-    found, they are refused. `trust_frames` joins them as they are in any case. Sessions stay apart. Of near-duplicates between A and B one stays,
-    by `store.keep`. Raises StoreError, and then there is nothing at `output`.
+    found, they are refused. `trust_frames` joins them as they are in any case. Sessions stay apart. Of near-duplicates
+    between A and B one stays, by `store.keep`. Raises StoreError, and then there is nothing at `output`.
     """
     with open_map(a, None, write=False) as first, open_map(b, None, write=False) as second:
         _same_model(first, second)

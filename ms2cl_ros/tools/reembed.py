@@ -15,9 +15,9 @@ from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.mapper import headings_around
-from ms2cl_ros.core.projection import close_gaps, coarse, cut, render_ranges
-from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
+from ms2cl_ros.core.mapper import embedded
+from ms2cl_ros.core.projection import close_gaps, render_ranges
+from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap
 from ms2cl_ros.tools.rebuilding import building, by_session
 
 Progress = Callable[[int, int], None]
@@ -56,18 +56,10 @@ def reembed(map_: str | Path, output: Path, config: Config, progress: Progress |
 
 def _anew(submap: Submap, encoder: Encoder, config: Config, name: str) -> Submap:
     panorama = _on_grid(submap, encoder.sidecar.lidar.grid.panorama(), config, name)
-    view = next((v for v in submap.views if not v.rendered), None)
-    pose = submap.T_map_base if view is None else view.T_map_base
-    return dataclasses.replace(submap, panorama=panorama, views=(embedded(encoder, panorama, pose, config),))
-
-
-def embedded(encoder: Encoder, panorama: RangeImage, T_map_base: np.ndarray, config: Config) -> View:
-    """The view that a range image is to a model, in every heading of `config.submaps`."""
-    headings = headings_around(config.submaps.headings)
-    windows = np.stack([cut(panorama, h, encoder.sidecar.lidar.grid.columns).ranges for h in headings])
-    spec = encoder.sidecar.range_map
-    bins = None if spec is None else coarse(panorama, spec, encoder.sidecar.lidar.grid.columns)
-    return View(T_map_base, headings, encoder.embed_views(windows), bins)
+    old = next((v for v in submap.views if not v.rendered), None)
+    pose = submap.T_map_base if old is None else old.T_map_base
+    view = embedded(encoder, panorama, pose, config.submaps.headings)
+    return dataclasses.replace(submap, panorama=panorama, views=(view,))
 
 
 def _on_grid(submap: Submap, grid: AngularGrid, config: Config, name: str) -> RangeImage:

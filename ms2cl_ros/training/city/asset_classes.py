@@ -104,9 +104,11 @@ _MESHES = {
     ("person", _MODELS + "Misc"): "manjacket1 manshirt1 manshirt2 mansuit1 woman2 woman3 woman4 worker1 worker2",
 }
 # Found on the contact sheet: these look towards -x once their longer side lies along x.
-BACKWARDS = frozenset(
-    ["dodgeramblue", "dodgeramgreen", "dodgeramred", "dodgeramwhite", "pickupblue", "pickupwhite", "consdumptruck1"]
+_BACKWARDS = (
+    "dodgeramblue dodgeramgreen dodgeramred dodgeramwhite pickupblue pickupred1 pickupwhite pickupwhite1 vanyellow1"
+    " consdumptruck1"
 )
+BACKWARDS = frozenset(_BACKWARDS.split())
 
 # rows : columns of the atlas (texels), storeys, class
 _ATLAS = "flightgear/Textures/osm2city/atlas_facades.png"

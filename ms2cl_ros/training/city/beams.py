@@ -13,11 +13,28 @@ from ms2cl_ros.core.types import AngularGrid
 
 # Two prisms against each other, turns a minute, as measured on a Livox Mid: Brazeal et al., Sensors 21 (2021) 4722.
 PRISMS_RPM = (7294.0, -4664.0)
+# An HDL-64E as it is, not as its data sheet has it: straight lines through the points of each beam of the one on KITTI's
+# car (height over distance from the axis, to 1 mm; the same in two drives) give these elevations, and that the beams of
+# either block come from one point (residual 0.6 mm). The maker's calibration files put them 26 mm left and right.
+HDL_ELEVATIONS = (
+    1.94, 1.57, 1.30, 0.87, 0.58, 0.18, -0.09, -0.45, -0.80, -1.20, -1.49, -1.83, -2.21, -2.55, -2.87, -3.24,
+    -3.54, -3.94, -4.22, -4.59, -4.91, -5.25, -5.61, -5.96, -6.33, -6.68, -7.00, -7.29, -7.68, -8.06, -8.31, -8.71,
+    -9.03, -9.57, -10.06, -10.47, -10.96, -11.60, -12.12, -12.56, -13.04, -13.49, -14.05, -14.60, -15.19, -15.66,
+    -16.18, -16.55, -17.19, -17.73, -18.32, -18.80, -19.32, -19.74, -20.22, -20.79, -21.32, -21.93, -22.44, -22.86,
+    -23.32, -23.97, -24.51, -25.00,
+)  # fmt: skip
+HDL_ORIGINS = tuple((forward, side, up) for forward, up in ((-0.060, 0.2065), (-0.032, 0.1304))
+                    for side in (0.026, -0.026) * 16)
+# Nothing stands nearer than this before a vehicle, metres: what `facing` takes for granted.
+CLEARANCE = 2.5
 
 
 @dataclass(frozen=True)
 class LidarSpec:
     """A sensor. `elevations_deg`: one per beam, top first; `position`: metres in the base frame, axes as the base's.
+
+    `origins`: where each beam starts as it looks forward, metres (forward, left, up) off the origin of the points, with
+    which it turns; none: all start there. `staggered`: each beam samples the turn at angles of its own.
 
     `pattern`: "columns" (all beams at once, turning clockwise), "lines" (a mirror that writes line by line from the
     top) or "rosette" (two prisms; `points` a sweep, no beams). `sector_deg`: how wide it looks, centred on x.
@@ -35,6 +52,8 @@ class LidarSpec:
     pattern: str = "columns"
     points: int = 0
     rate_hz: float = 10.0
+    origins: tuple[tuple[float, float, float], ...] = ()
+    staggered: bool = False
 
     def T_base_lidar(self) -> np.ndarray:
         """4 x 4, metres."""
@@ -47,10 +66,10 @@ def _even(top: float, bottom: float, beams: int) -> tuple[float, ...]:
     return tuple(np.linspace(top, bottom, beams).tolist())
 
 
-# The makers' data sheets, at 10 turns a second. The HDL-64E has two blocks of lasers: a third of a degree apart above
-# -8.33 degrees, half a degree below.
+# The makers' data sheets, at 10 turns a second, but for the HDL-64E. What it loses without a reason is what the one on
+# KITTI's car loses of the road before it.
 SPECS = {
-    "hdl-64e": LidarSpec(_even(2.0, -8.33, 32) + _even(-8.83, -24.33, 32)),
+    "hdl-64e": LidarSpec(HDL_ELEVATIONS, lost=0.001, origins=HDL_ORIGINS, staggered=True),
     "hdl-32e": LidarSpec(_even(10.67, -30.67, 32), 0.16, 0.02, max_range=100.0),
     "vlp-16": LidarSpec(_even(15.0, -15.0, 16), 0.2, 0.03, max_range=100.0),
     "rs-m1": LidarSpec(_even(12.4, -12.4, 125), 0.2, 0.03, max_range=150.0, sector_deg=120.0, pattern="lines"),
@@ -75,45 +94,65 @@ def lidar_spec(beams: int | str = 64, azimuth_step_deg: float | None = None) -> 
 
 
 def facing(spec: LidarSpec, grid: AngularGrid) -> LidarSpec:
-    """The same sensor with only the beams, and only the sector, that fall into `grid` around its own origin.
+    """The same sensor with only the beams, and only the sector, that can fall into `grid` around its own origin.
 
     What training needs of a sweep; the whole turn costs five times as much.
     """
     bottom = grid.elevation_top_deg - grid.rows * grid.elevation_step_deg
-    kept = tuple(e for e in spec.elevations_deg if bottom <= e <= grid.elevation_top_deg)
-    return replace(spec, elevations_deg=kept, sector_deg=min(spec.sector_deg, grid.columns * grid.azimuth_step_deg))
+    kept = []
+    for k, elevation in enumerate(spec.elevations_deg):
+        # seen from the origin, what a beam from higher up meets lies higher the nearer it is
+        near = elevation + np.rad2deg(np.arctan(spec.origins[k][2] / CLEARANCE)) if spec.origins else elevation
+        if max(near, elevation) >= bottom and min(near, elevation) <= grid.elevation_top_deg:
+            kept.append(k)
+    return replace(spec, elevations_deg=tuple(spec.elevations_deg[k] for k in kept),
+                   origins=tuple(spec.origins[k] for k in kept) if spec.origins else (),
+                   sector_deg=min(spec.sector_deg, grid.columns * grid.azimuth_step_deg))
 
 
 @dataclass(frozen=True)
 class Firing:
-    """Every shot of a sweep, in the order in which its points are given: `rays` (n, 3) float32 unit, sensor axes;
-    `moment` (n,) which of the `seconds` (m,) from the stamp it was fired at."""
+    """Every shot of a sweep, in the order in which its points are given: `rays` (n, 3) float32 unit and `starts` (n, 3)
+    or (1, 3) float32 metres, sensor frame; `moment` (n,) which of the `seconds` (m,) from the stamp it was fired at."""
 
     rays: np.ndarray
+    starts: np.ndarray
     moment: np.ndarray
     seconds: np.ndarray
 
 
 def fire(spec: LidarSpec, rng: np.random.Generator) -> Firing:
     """One sweep's shots, begun at a random point of the pattern. The stamp lies in the middle of the sweep, where a
-    spinning sensor looks forward. Raises ConfigError for an unknown pattern."""
+    spinning sensor looks forward. Raises ConfigError for an unknown pattern, or origins that are not one per beam."""
     if spec.pattern == "rosette":
         return _rosette(spec, rng)
     if spec.pattern not in ("columns", "lines"):
         raise ConfigError(f"LiDAR pattern {spec.pattern!r} was given; known are columns, lines and rosette")
+    if spec.origins and len(spec.origins) != len(spec.elevations_deg):
+        raise ConfigError(f"a LiDAR of {len(spec.elevations_deg)} beams was given {len(spec.origins)} origins; it wants "
+                          "one for each beam, or none")
     columns = max(1, round(spec.sector_deg / spec.azimuth_step_deg))
     # the turn falls on the columns at another angle each time
-    azimuth = np.deg2rad(spec.sector_deg * (0.5 - (np.arange(columns) + rng.random()) / columns))
+    left, step = np.deg2rad(spec.sector_deg / 2), np.deg2rad(spec.sector_deg) / columns
+    azimuth = left - step * (np.arange(columns) + rng.random())
     elevation = np.deg2rad(spec.elevations_deg)
+    turned = np.broadcast_to(azimuth, (len(elevation), columns))
+    if spec.staggered:
+        turned = left - step * (np.arange(columns) + rng.random((len(elevation), 1)))
+    c, s = np.cos(turned), np.sin(turned)
     level, flat = np.cos(elevation)[:, None], np.zeros(columns)
-    rays = np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)[:, None] + flat], -1)
+    rays = np.stack([level * c, level * s, np.sin(elevation)[:, None] + flat], -1)
     shots = len(elevation) * columns
     if spec.pattern == "columns":
         # a sector takes its share of the turn; what lies behind is not waited for
         moment, seconds = np.tile(np.arange(columns), len(elevation)), -azimuth / (2 * np.pi * spec.rate_hz)
     else:
         moment, seconds = np.arange(shots), ((np.arange(shots) + 0.5) / shots - 0.5) / spec.rate_hz
-    return Firing(rays.reshape(-1, 3).astype(np.float32), moment, seconds)
+    starts = np.zeros((1, 3))
+    if spec.origins:
+        forward, left, up = np.array(spec.origins).T[..., None]
+        starts = np.stack([forward * c - left * s, forward * s + left * c, up + flat], -1).reshape(-1, 3)
+    return Firing(rays.reshape(-1, 3).astype(np.float32), starts.astype(np.float32), moment, seconds)
 
 
 def _rosette(spec: LidarSpec, rng: np.random.Generator) -> Firing:
@@ -125,4 +164,4 @@ def _rosette(spec: LidarSpec, rng: np.random.Generator) -> Firing:
     off = np.hypot(left, up)
     scale = np.sinc(off / np.pi)
     rays = np.stack([np.cos(off), left * scale, up * scale], 1)
-    return Firing(rays.astype(np.float32), np.arange(spec.points), seconds)
+    return Firing(rays.astype(np.float32), np.zeros((1, 3), np.float32), np.arange(spec.points), seconds)

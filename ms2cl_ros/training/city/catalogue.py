@@ -26,7 +26,7 @@ from ms2cl_ros.training.city.pictures import CUTOUT, FRONT, LEAVES, SHEET, SKIN
 from ms2cl_ros.training.city.soup import CAR, Soup
 from ms2cl_ros.training.city.textures import TextureBook
 
-VERSION = 6
+VERSION = 7
 LOOKED_FOR = ("flightgear/Scenery/Models", "flightgear/Textures", "torcs/cars", "torcs/tracks", "torcs/data/textures")
 _PREFIXES = ("", "usr/share/games", "share/games", "games")
 _PALE = 0.86

@@ -15,10 +15,10 @@ Range = tuple[float, float]
 @dataclass(frozen=True)
 class District:
     """Metres throughout. `kinds`: weights of what lines the road (see `frontage`); `high`: to the eaves, of houses in
-    rows; `low`: of detached ones; `setback`, `gap`: before and between detached houses; `open_row`: share of houses in a
-    row followed by a gap; `kerbed`: False for grass shoulders; `verge`, `parking`, `markings`: shares; `lamps`, `trees`:
-    distances along the pavement, 0 for none; `side_streets`: metres between two, of either side; `built`: share of the
-    background that houses take, `wooded`: that trees take; `paving`: whether front yards are paved."""
+    rows; `low`: of detached ones; `setback`, `gap`: before and between detached houses; `open_row`: share of houses in
+    a row followed by a gap; `kerbed`: False for grass shoulders; `verge`, `parking`, `markings`, `masts`: shares;
+    `lamps`, `trees`: distances along the pavement, 0 for none; `side_streets`: metres between two, of either side;
+    `built`, `wooded`: shares of the background that houses and trees take; `paving`: whether front yards are paved."""
 
     half_width: Range
     kinds: Mapping[str, float]
@@ -90,7 +90,8 @@ def lay_districts(rng: np.random.Generator, name: str, length: float) -> Distric
     """One district throughout, or, for "mixed", another every 110 to 260 m, no two alike in a row."""
     if name != "mixed":
         return Districts((name,), np.array([length]))
-    names, ends = [], [0.0]
+    names: list[str] = []
+    ends = [0.0]
     while ends[-1] < length:
         others = [k for k in DISTRICTS if k not in names[-1:]]
         names.append(str(rng.choice(others)))

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from ms2cl_ros.training.city.beams import LidarSpec
+from ms2cl_ros.training.city.light import noise
 from ms2cl_ros.training.city.scene import Hits, Scene, Surface
 from ms2cl_ros.training.city.soup import CAR, GROUND, LEAF, SIGN
 from ms2cl_ros.training.city.weather import Air
 
-# Received power below which nothing is reported: reflectivity x cosine / range^2. A road comes back up to about 70 m.
-THRESHOLD = 1.2e-6
-GLASS_LOST = 0.6
+# Received power below which nothing is reported: reflectivity x cosine / range^2. A road comes back up to about 70 m;
+# smooth paint, which mirrors the rest of the beam away, is lost much sooner where it is dark or aslant.
+THRESHOLD, PAINT_THRESHOLD = 1.2e-6, 3e-5
+# What surfaces send back differs from place to place over about a metre, and little from shot to shot, as deviations of
+# the logarithm: what is lost is lost in patches.
+PATCHY, PATCH_METRES, SPECKLE = 0.35, 1.2, 0.12
+# A pane is lost as a whole or not, more often aslant; the others show a curtain or, in a vehicle, the seats behind.
+PANE_METRES, PANE_LOST, PANE_LOST_ASLANT = 1.1, 0.35, 0.9
+BEHIND_PANE, BEHIND_WINDSCREEN = 0.12, 0.7
+# Share of shots of which leaves send back too little at any one distance.
+LEAF_LOST = 0.03
 # Share of its light that fog throws straight back within a pulse's length of some 0.75 m: the lidar ratio of 1/20 sr
 # times pi; it rivals a wall at 25 m where one sees 100 m far (Hahner et al., ICCV 2021, model it so).
 FOG_RETURN = 0.12
@@ -39,17 +48,24 @@ class Echoes:
 
 
 def listen(
-    scene: Scene, spec: LidarSpec, hits: Hits, rays: np.ndarray, air: Air, rng: np.random.Generator
+    scene: Scene, spec: LidarSpec, hits: Hits, origins: np.ndarray, rays: np.ndarray, air: Air,
+    rng: np.random.Generator,
 ) -> Echoes:
-    """What the receiver reports of shots (n, 3) `rays`, map frame, that met `hits`: the strongest return of each."""
+    """What the receiver reports of shots from (n, 3) `origins` along `rays`, map frame, metres, that met `hits`: the
+    strongest return of each."""
     distance = hits.distance.astype(np.float64)
     met = np.flatnonzero((distance > spec.min_range) & (distance < spec.max_range))
     power, reflected = np.zeros(len(rays)), np.zeros(len(rays))
-    surface = scene.surface(hits.triangle[met])
-    reflected[met] = _reflected(scene, hits, met, surface, rays[met], air)
-    fading = np.exp(rng.normal(0, 0.4, len(met)))
-    power[met] = reflected[met] / distance[met] ** 2 * np.exp(-2 * air.extinction * distance[met]) * fading
-    power[met[_absorbed(spec, hits.glass[met], surface, reflected[met], rng)]] = 0.0
+    surface, glass, toward = scene.surface(hits.triangle[met]), hits.glass[met], rays[met]
+    points = origins[met] + toward * hits.distance[met, None]
+    cosine = np.abs(np.einsum("ni,ni->n", surface.normal, toward))
+    back = _reflected(scene, hits, met, surface, cosine, air)
+    fading = np.exp(PATCHY * _patches(points) + rng.normal(0, SPECKLE, len(met)))
+    reflected[met] = back
+    power[met] = back / distance[met] ** 2 * np.exp(-2 * air.extinction * distance[met]) * fading
+    power[met[_mirrored_away(surface, glass, points, cosine, power[met])]] = 0.0
+    power[met[(surface.material == LEAF) & (rng.random(len(met)) < LEAF_LOST)]] = 0.0
+    distance[met] += _behind(surface, glass, rng)
     if air.extinction > 0 or air.rain > 0:
         _clutter(spec, air, hits.distance, distance, power, reflected, rng)
     heard = np.flatnonzero(power >= THRESHOLD)
@@ -60,10 +76,9 @@ def listen(
 
 
 def _reflected(
-    scene: Scene, hits: Hits, met: np.ndarray, surface: Surface, rays: np.ndarray, air: Air
+    scene: Scene, hits: Hits, met: np.ndarray, surface: Surface, cosine: np.ndarray, air: Air
 ) -> np.ndarray:
     """(n,) share of the beam that each surface sends back: its brightness times the cosine of incidence."""
-    cosine = np.abs(np.einsum("ni,ni->n", surface.normal, rays))
     leaf, sign = surface.material == LEAF, surface.material == SIGN
     bright = (scene.textures.colour(surface.texture, hits.uv[met], 1) * surface.tint).mean(1)
     reflectivity = np.clip(0.08 + 0.8 * bright, 0.05, 0.9)
@@ -72,12 +87,33 @@ def _reflected(
     return np.where(leaf, 0.45 * 0.7, np.where(sign, 1.0, reflectivity * cosine))
 
 
-def _absorbed(
-    spec: LidarSpec, glass: np.ndarray, surface: Surface, reflected: np.ndarray, rng: np.random.Generator
+def _patches(points: np.ndarray) -> np.ndarray:
+    """(n,) smooth noise of unit deviation at (n, 3) points, whichever way their surface faces."""
+    x, y, z = points.T
+    return noise(x + 0.7 * z, y - 0.7 * z, PATCH_METRES)
+
+
+def _pane(points: np.ndarray) -> np.ndarray:
+    """(n,) a number from 0 to 1 for the pane in which each point lies, the same throughout the pane."""
+    cells = np.floor(points / PANE_METRES).astype(np.int64)
+    mixed = cells @ np.array([73856093, 19349663, 83492791])
+    return ((mixed ^ mixed >> 13) * 2654435761 % 2**32) / 2**32
+
+
+def _mirrored_away(
+    surface: Surface, glass: np.ndarray, points: np.ndarray, cosine: np.ndarray, power: np.ndarray
 ) -> np.ndarray:
-    """(n,) bool: most of what falls on panes and some of what falls on dark, smooth bodywork is mirrored away."""
-    lost = glass & (rng.random(len(glass)) < GLASS_LOST)
-    return lost | ((surface.material == CAR) & (rng.random(len(glass)) < 0.45 * np.exp(-reflected / 0.08)))
+    """(n,) bool: panes, and paint that is too dark, too far or too much aslant."""
+    lost = (surface.material == CAR) & ~glass & (power < PAINT_THRESHOLD)
+    k = np.flatnonzero(glass)
+    lost[k] = _pane(points[k]) < PANE_LOST_ASLANT + (PANE_LOST - PANE_LOST_ASLANT) * cosine[k]
+    return lost
+
+
+def _behind(surface: Surface, glass: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n,) metres: how far behind a pane lies what sends the beam back."""
+    deep = np.where(surface.material == CAR, BEHIND_WINDSCREEN, BEHIND_PANE)
+    return np.where(glass, deep * (0.8 + 0.4 * rng.random(len(glass))), 0.0)
 
 
 def _clutter(

@@ -94,7 +94,7 @@ def fence(
     """A piece of fence along x, centred on the origin; `texture` for walls, planks and bars."""
     a = length / 2 + 0.02
     if kind == "hedge":
-        return hedge(rng, length, min(1.1, 0.5 + 0.3 * height), height, skins.leaf[texture % 6 : texture % 6 + 2])
+        return hedge(rng, length, min(1.1, 0.5 + 0.3 * height), height, skins.clipped[texture % 6 : texture % 6 + 2])
     if kind == "wall":
         coping = slab(-a, a, -0.19, 0.19, height, height + 0.08, skins.white, (0.35, 0.35, 0.34))
         return merge([box(-a, a, -0.14, 0.14, -0.5, height, texture, tint, metres=2.2), coping])

@@ -54,13 +54,14 @@ def timed_sweep(
     """
     firing = fire(spec, rng)
     if motion is None:
-        T = T_map_base @ spec.T_base_lidar()
-        rays = rotate(T.astype(np.float32), firing.rays)
-        origins = np.broadcast_to(T[:3, 3].astype(np.float32), rays.shape)
+        T = (T_map_base @ spec.T_base_lidar()).astype(np.float32)
+        rays = rotate(T, firing.rays)
+        origins = np.broadcast_to(rotate(T, firing.starts) + T[:3, 3], rays.shape)
     else:
-        poses = (motion(firing.seconds) @ spec.T_base_lidar()).astype(np.float32)
-        rays = np.einsum("nij,nj->ni", poses[firing.moment, :3, :3], firing.rays)
-        origins = poses[firing.moment, :3, 3]
-    heard = echo.listen(scene, spec, scene.cast(origins, rays), rays, air, rng)
-    points = np.c_[firing.rays[heard.shot] * heard.distance[:, None], heard.intensity].astype(np.float32)
+        poses = (motion(firing.seconds) @ spec.T_base_lidar()).astype(np.float32)[firing.moment]
+        rays = np.einsum("nij,nj->ni", poses[:, :3, :3], firing.rays)
+        origins = np.einsum("nij,nj->ni", poses[:, :3, :3], np.broadcast_to(firing.starts, rays.shape)) + poses[:, :3, 3]
+    heard = echo.listen(scene, spec, scene.cast(origins, rays), origins, rays, air, rng)
+    starts = np.broadcast_to(firing.starts, rays.shape)[heard.shot]
+    points = np.c_[starts + firing.rays[heard.shot] * heard.distance[:, None], heard.intensity].astype(np.float32)
     return Sweep(points, firing.seconds[firing.moment[heard.shot]])

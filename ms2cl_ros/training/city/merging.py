@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -94,7 +95,7 @@ def revisited(driven: Route) -> np.ndarray:
         mask[i] = (back & (((along > ALIGNED) & (gap > 30)) | ((along < -ALIGNED) & (gap > 6)))).any()
     for value, shortest in ((True, SHORT_RIDE), (False, SHORT_GAP)):
         for a, b in _runs(mask == value, False):
-            if s[min(b, len(s) - 1)] - s[a] < shortest and 0 < a and b < len(s):
+            if s[min(b, len(s) - 1)] - s[a] < shortest and a > 0 and b < len(s):
                 mask[a:b] = not value
     return np.repeat(mask, step)[: len(driven.s)]
 
@@ -200,7 +201,7 @@ def _split_at_crossings(roads: list[Road], joined: set[tuple[int, int]], turning
         if len(cuts):
             ends = np.append(cuts, cuts[0] + road.line.length) if road.line.closed else [0, *cuts, road.line.length]
             pieces = []
-            for a, b in zip(ends[:-1], ends[1:], strict=True):
+            for a, b in itertools.pairwise(ends):
                 x, y, _ = road.line.at(np.arange(a, b + 0.05, 0.25))
                 pieces.append(Road(line(np.stack([x, y], 1)), road.half_width, road.district, road.lanes))
         n = len(out)
@@ -261,7 +262,7 @@ def kept_on_road(driven: np.ndarray, network: Network) -> np.ndarray:
         if not out.any():
             break
         e = 0.1
-        slope = np.stack([network.outside(xy + [e, 0]) - f, network.outside(xy + [0, e]) - f], 1) / e
+        slope = np.stack([network.outside(xy + step) - f for step in np.eye(2) * e], 1) / e
         steep = np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 0.3)
         move = np.where(out[:, None], -slope / steep * (push[:, None] + 0.1), 0.0)
         xy += gaussian_filter1d(move, 10, axis=0, mode="nearest") * 1.2

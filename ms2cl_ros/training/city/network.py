@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -29,9 +30,13 @@ class Road:
         """Metres from the middle to the middle of the outermost lane."""
         return self.half_width * (self.lanes - 0.5) / self.lanes
 
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.line.xy.min(0) - FAR, self.line.xy.max(0) + FAR
+
     def outside(self, xy: np.ndarray) -> np.ndarray:
         """(n,) metres that (n, 2) points lie outside the carriageway, negative inside; FAR for all that are far."""
-        low, high = self.line.xy.min(0) - FAR, self.line.xy.max(0) + FAR
+        low, high = self._bounds
         near = ((xy > low) & (xy < high)).all(1)
         out = np.full(len(xy), FAR)
         if near.any():
@@ -69,7 +74,7 @@ class Network:
         return np.argmin(np.array([road.outside(xy) for road in self.roads]), 0)
 
     def meetings(self) -> list[tuple[int, int, np.ndarray]]:
-        """(i, j, (n, 2) points): where road j comes near the middle of road i; not for two that go on in one another."""
+        """(i, j, (n, 2) points): where road j comes near the middle of road i, if they do not go on in one another."""
         out = []
         for i, road in enumerate(self.roads):
             xy = road.line.xy[::4]

@@ -173,15 +173,17 @@ def courses(
     return finish(image, rng, 4, 0.0)
 
 
-def asphalt(rng: np.random.Generator, width: float, length: float, lines: bool, extra: str = "") -> np.ndarray:
-    """A piece of road, `length` along the rows' direction x and `width` across, 20 texels a metre; dashes, edge lines;
-    `extra`: 'patch', 'manhole', 'crossing' or nothing."""
+def asphalt(
+    rng: np.random.Generator, width: float, length: float, lines: bool, extra: str = "", lanes: int = 1
+) -> np.ndarray:
+    """A piece of road, `length` along the rows' direction x and `width` across, 20 texels a metre; with `lines` those
+    between `lanes` each way and along the edges; `extra`: 'patch', 'manhole', 'crossing' or nothing."""
     px = 20
     h, w = int(width * px), int(length * px)
     road = np.full((h, w, 3), 92.0, np.float32) * rng.uniform(0.92, 1.08)
     road += cv2.resize(rng.normal(0, 7, (6, 14)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
-    for lane in (0.27, 0.73):
-        road[int((lane - 0.06) * h) : int((lane + 0.06) * h)] *= 0.93
+    for lane in (np.arange(2 * lanes) + 0.5) / (2 * lanes):
+        road[int((lane - 0.06 / lanes) * h) : int((lane + 0.06 / lanes) * h)] *= 0.93
     if extra == "patch":
         a, b = sorted(rng.integers(0, w, 2))
         c, d = sorted(rng.integers(0, h, 2))
@@ -192,7 +194,10 @@ def asphalt(rng: np.random.Generator, width: float, length: float, lines: bool, 
         for y in range(10, h - 10, 20):
             road[y : y + 10, w // 2 - 35 : w // 2 + 35] = 205
     if lines:
-        road[h // 2 - 1 : h // 2 + 2, : w // 2] = 210
+        road[h // 2 - 1 : h // 2 + 2, : w if lanes > 1 else w // 2] = 210
+        for k in range(1, 2 * lanes):
+            if k != lanes:
+                road[k * h // (2 * lanes) - 1 : k * h // (2 * lanes) + 2, : w // 2] = 205
         road[6:9] = road[-9:-6] = 190
     return finish(road, rng, 6, 0.02)
 
@@ -233,6 +238,34 @@ def leaves(rng: np.random.Generator, autumn: bool = False) -> np.ndarray:
             -1,
         )
     return card
+
+
+def needles(rng: np.random.Generator) -> np.ndarray:
+    """A card of dark twigs full of needles."""
+    card = leaves(rng)
+    dark = cv2.cvtColor(card[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
+    tone = np.array([0.62, 0.85, 0.62]) * rng.uniform(0.7, 1.0)
+    card[..., :3] = np.clip(dark * tone, 0, 255).astype(np.uint8)
+    return card
+
+
+def wild(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """The (h, w, 4) picture with colours that nobody has seen on it; its holes and panes stay where they are."""
+    h, w = image.shape[:2]
+    rgb: np.ndarray = image[..., :3].astype(np.float32)
+    kind = rng.integers(4)
+    if kind == 0:
+        rgb = rgb[..., rng.permutation(3)] * rng.uniform(0.4, 1.6, 3)
+    elif kind == 1:
+        rgb = rgb.mean(2, keepdims=True) / 255 * rng.uniform(30, 330, 3)
+    elif kind == 2:
+        blobs = rng.uniform(0, 255, (int(rng.integers(2, 9)), int(rng.integers(2, 9)), 3)).astype(np.float32)
+        rgb = cv2.resize(blobs, (w, h), interpolation=int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_CUBIC]))).reshape(
+            h, w, 3
+        )
+    else:
+        rgb = np.broadcast_to(rng.uniform(10, 245, 3), (h, w, 3)) + rng.normal(0, rng.uniform(0, 30), (h, w, 1))
+    return np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), image[..., 3]])
 
 
 def bark(rng: np.random.Generator) -> np.ndarray:

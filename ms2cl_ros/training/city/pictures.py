@@ -52,7 +52,10 @@ def picture(path: str, use: str, box: tuple[float, float, float, float] = WHOLE)
 @lru_cache(maxsize=2)
 def _decode(path: str) -> np.ndarray:
     """(h, w, 4) uint8; the last sheets are kept, because an atlas is cut many times."""
-    from PIL import Image, UnidentifiedImageError
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as e:
+        raise DataError(f"photographs are read with Pillow ({e}); install it with: pip install pillow") from e
 
     try:
         with Image.open(path) as opened:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ms2cl_ros.training.city.rods import rod
 from ms2cl_ros.training.city.soup import LEAF, PLAIN, Soup, cylinder, loft, merge, quads, rectangle, triangles
 
 _UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
@@ -40,7 +41,7 @@ def broadleaf(rng: np.random.Generator, height: float, leaf: list[int], bark: in
     low = rng.uniform(0.16, 0.4) * height if clear is None else clear
     spread, half = rng.uniform(0.24, 0.4) * height, (height - low) / 2
     trunk = cylinder(rng.uniform(0.008, 0.016) * height + 0.04, 0.06, low + half, bark, material=PLAIN)
-    parts, blobs = [trunk], int(rng.integers(2, 6))
+    parts, blobs = [trunk, *_limbs(rng, low, half, spread, height, bark)], int(rng.integers(2, 6))
     chosen = list(rng.choice(leaf, 2))
     for _ in range(blobs):
         centre = np.array([*(rng.uniform(-0.45, 0.45, 2) * spread), low + half + rng.uniform(-0.4, 0.4) * half])
@@ -52,6 +53,21 @@ def broadleaf(rng: np.random.Generator, height: float, leaf: list[int], bark: in
         if rng.random() < 0.6:
             parts.append(_core(centre, extent * 0.5, chosen[0], rng))
     return merge(parts)
+
+
+def _limbs(rng: np.random.Generator, low: float, half: float, spread: float, height: float, bark: int) -> list[Soup]:
+    """Branches from the trunk into the crown, and twigs from them: what is left of a tree in winter."""
+    out = []
+    for a in np.arange(7) * 0.9 * np.pi + rng.uniform(0, 6):
+        start = np.array([0, 0, low + rng.uniform(-0.05, 0.75) * half])
+        way = np.array([np.cos(a), np.sin(a), rng.uniform(0.5, 1.6)])
+        end = start + way * spread * rng.uniform(0.55, 0.85)
+        out.append(rod(start, end, 0.006 * height + 0.02, 0.015, bark, sides=4))
+        for _ in range(3):
+            from_ = start + (end - start) * rng.uniform(0.35, 0.9)
+            tip = from_ + (way * 0.5 + rng.normal(0, 0.5, 3) + [0, 0, 0.3]) * spread * rng.uniform(0.25, 0.5)
+            out.append(rod(from_, tip, 0.02, 0.01, bark, sides=3))
+    return out
 
 
 def conifer(rng: np.random.Generator, height: float, leaf: list[int], bark: int) -> Soup:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines to drive along: made ones (a block, a figure of eight, there and back) and those of pose files.
 
-Street coordinates are `s`, metres along a line, and `d`, metres to its left. A block is driven counter-clockwise, so its
-inside is on the left.
+Street coordinates are `s`, metres along a line, and `d`, metres to its left. A block is driven counter-clockwise, so
+its inside is on the left.
 """
 
 from __future__ import annotations

@@ -17,10 +17,13 @@ from ms2cl_ros.training.city.textures import TextureBook
 @dataclass(frozen=True)
 class Skins:
     """Texture numbers by what they cover. `book` takes the fronts that are painted house by house; `stock` holds what
-    comes from folders of assets, nothing by default."""
+    comes from folders of assets, nothing by default. `leaf`
+    falls in autumn, `needle` and `clipped` (hedges) stay."""
 
     book: TextureBook
     leaf: list[int]
+    needle: list[int]
+    clipped: list[int]
     bark: list[int]
     roof: list[int]
     stone: list[int]
@@ -50,7 +53,9 @@ def paint_skins(rng: np.random.Generator) -> Skins:
     slabs = [(150, 146, 140), (136, 132, 130), (164, 152, 140)]
     return Skins(
         book,
-        leaf=several(8, painters.leaves) + several(2, painters.leaves, True),
+        leaf=several(8, painters.leaves),
+        needle=several(4, painters.needles),
+        clipped=several(7, painters.leaves),
         bark=several(4, painters.bark),
         roof=[book.add(painters.courses(rng, 6, np.array(c), 0.14)) for c in tiles],
         stone=[book.add(painters.courses(rng, int(rng.choice([6, 8, 12])), np.array(c))) for c in stones],
@@ -73,17 +78,14 @@ def with_assets(skins: Skins, folders: tuple[str, ...], rng: np.random.Generator
     if not folders:
         return skins
     stock = stocked(rng, catalogue_of(folders), skins.book)
-    green = len(skins.leaf) - 2
     return replace(
         skins,
         stock=stock,
         roof=_partly(rng, skins.roof, stock.textures("roof")),
         grass=_partly(rng, skins.grass, stock.textures("grass")),
         stone=_partly(rng, skins.stone, stock.textures("masonry")),
-        leaf=[
-            *_partly(rng, skins.leaf[:green], stock.textures("leaf")),
-            *_partly(rng, skins.leaf[green:], stock.textures("leaf_autumn")),
-        ],
+        leaf=_partly(rng, skins.leaf, stock.textures("leaf")),
+        needle=_partly(rng, skins.needle, stock.textures("needle")),
     )
 
 

@@ -8,6 +8,7 @@ resolution, so that every sensor sees the same leaves; only colour comes from a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -59,6 +60,10 @@ class TextureBook:
     def image(self, number: int) -> np.ndarray:
         """The (h, w, 4) uint8 picture of a number."""
         return self._images[number]
+
+    def repaint(self, painter: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Every picture but plain white as `painter` gives it back, of the same size."""
+        self._images[1:] = [painter(image) for image in self._images[1:]]
 
     def bind(self) -> Textures:
         """The buffer with all mip levels."""
