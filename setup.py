@@ -20,7 +20,7 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 ROS = ["ros-jazzy-rclpy[fastrtps]==7.1.6", *(f"ros-jazzy-{m}==5.3.6" for m in (
-    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "diagnostic-msgs"))]
+    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "std-srvs", "diagnostic-msgs"))]
 
 setup(
     name=NAME,
@@ -40,7 +40,7 @@ setup(
                       "rosbags>=0.10", "typer", "rich"],
     extras_require={
         "ros": ROS,
-        "city": ["trimesh", "embreex"],
+        "city": ["trimesh", "embreex", "pillow"],
         "fleet": ["psycopg[binary]>=3.1", "pgvector>=0.4"],
         "plot": ["matplotlib"],
         "scans": ["pypcd4"],

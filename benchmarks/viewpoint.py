@@ -7,8 +7,8 @@
     python benchmarks/viewpoint.py drives DATA --folds 12                              # recorded drives, compact layout
 
 `streets`: one pass maps with the LiDAR; another day, with other parked cars and other light, asks with the camera from
-where the first one drove, 1.75 and 3.5 m aside, half a submap further on, and turned by 5 degrees. The lattice of
-views is rendered once at the finest `--spacing`; coarser ones are every second, fourth, ... station of it.
+where the first one drove, 1.75 and 3.5 m aside, half a submap further on, and turned by 5 degrees. The map is made anew
+for every spacing of the lattice of rendered views.
 
 `drives`: every image asks a map from which all scans within `--gap` metres of it are missing. The drive is cut into
 stretches of 16 m; in fold k the images of the k-th part of every stretch ask at once, so each image asks once. The
@@ -63,14 +63,14 @@ class Answers:
     seconds: tuple[float, float]
     megabytes: tuple[float, float]
 
-    def score(self, asks: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def score(self, asks: np.ndarray, allowed: np.ndarray) -> np.ndarray:
         """Of (q, D) queries, the pose of the best of the `allowed` views, turned to its best heading."""
         scores = np.einsum("qd,vhd->qvh", asks, self.descriptors)
         scores[:, ~allowed] = -np.inf
         best = scores.reshape(len(asks), -1).argmax(1)
         view, heading = np.divmod(best, len(self.headings))
         return np.stack([self.poses[v] @ rotation_z(self.headings[h])
-                         for v, h in zip(view, heading, strict=True)]), view
+                         for v, h in zip(view, heading, strict=True)])
 
 
 def apart(k: int, T: np.ndarray) -> np.ndarray:
@@ -158,34 +158,22 @@ def streets(args: argparse.Namespace) -> None:
     """Recall by condition, for the sweeps alone and for lattices of views of every spacing."""
     encoder = Encoder.load(EncoderConfig(model=args.model))
     passes = [street(seed, args, encoder) for seed in args.seeds]
-    config = Config(submaps=SubmapsConfig(headings=args.headings, distance=args.submaps),
-                    views=ViewsConfig(spacing=args.spacing))
-    answers, _ = mapped(passes, [np.ones(len(p.poses), bool) for p in passes], config, encoder)
-    hundreds = sum(float(p.travelled[-1]) for p in passes) / 100.0
-    print(f"{answers.submaps} submaps and {answers.rendered.sum()} rendered views of {args.headings} headings; CPU per "
-          f"100 m: submaps {answers.seconds[0] / hundreds:.1f} s {answers.megabytes[0] / hundreds:.1f} MB, views every "
-          f"{args.spacing:g} m {answers.seconds[1] / hundreds:.1f} s {answers.megabytes[1] / hundreds:.1f} MB; a view "
-          f"{answers.seconds[1] / max(1, answers.rendered.sum()) * 1e3:.0f} ms")
-    station = np.array([_station(T, passes) for T in answers.poses])
     asks = [(c, apart(k, T), e) for k, p in enumerate(passes) for c, T, e in p.asks]
-    spacings = [0.0, *(s for s in (8.0, 4.0, 2.0, 1.0, 0.5) if s >= args.spacing)]
-    for name in CONDITIONS:
-        mine = [a for a in asks if a[0] == name]
-        true, queries = np.stack([a[1] for a in mine]), np.stack([a[2] for a in mine])
-        for s in spacings:
-            allowed = ~answers.rendered
-            if s:
-                allowed = allowed | (np.abs(station / s - np.round(station / s)) * s < 0.12)
-            told(f"{name}, {f'lattice of {s:g} m' if s else 'sweeps alone'}", answers.score(queries, allowed)[0], true,
-                 answers.poses[allowed])
-
-
-def _station(T: np.ndarray, passes: list[Pass]) -> float:
-    """Metres driven at the place of the mapping pass beside a pose."""
-    k = round(float(T[1, 3]) / APART)
-    driven = apart(k, passes[k].poses)
-    near = np.linalg.norm(driven[:, :2, 3] - T[:2, 3], axis=1).argmin()
-    return float(passes[k].travelled[near] + (inverse(driven[near]) @ T)[0, 3])
+    hundreds = sum(float(p.travelled[-1]) for p in passes) / 100.0
+    for spacing in (0.0, *args.spacings):
+        config = Config(submaps=SubmapsConfig(headings=args.headings, distance=args.submaps),
+                        views=ViewsConfig(spacing=spacing))
+        answers, _ = mapped(passes, [np.ones(len(p.poses), bool) for p in passes], config, encoder)
+        lattice = f"lattice of {spacing:g} m" if spacing else "sweeps alone"
+        rendered = int(answers.rendered.sum())
+        print(f"{lattice}: {answers.submaps} submaps every {args.submaps:g} m, {rendered} rendered views, "
+              f"{args.headings} headings; CPU and room per 100 m: submaps {answers.seconds[0] / hundreds:.1f} s "
+              f"{answers.megabytes[0] / hundreds:.2f} MB, views {answers.seconds[1] / hundreds:.1f} s "
+              f"{answers.megabytes[1] / hundreds:.2f} MB; a view {answers.seconds[1] / max(1, rendered) * 1e3:.0f} ms")
+        for name in CONDITIONS:
+            mine = [a for a in asks if a[0] == name]
+            true, queries = np.stack([a[1] for a in mine]), np.stack([a[2] for a in mine])
+            told(name, answers.score(queries, np.ones(len(answers.poses), bool)), true, answers.poses)
 
 
 # recorded drives -----------------------------------------------------------------------------------------------------
@@ -235,12 +223,12 @@ def drives(args: argparse.Namespace) -> None:
         every = np.ones(len(answers.poses), bool)
         for name, allowed in (("sweeps alone", ~answers.rendered), ("views alone", answers.rendered),
                               ("sweeps and views", every)):
-            found[name].append(answers.score(queries, allowed)[0])
+            found[name].append(answers.score(queries, allowed))
         known = [(A, d) for A, d in zip(T, own, strict=True) if d is not None]
         exact = dataclasses.replace(
             answers, poses=np.concatenate([answers.poses[answers.rendered], [A for A, _ in known]]),
             descriptors=np.concatenate([answers.descriptors[answers.rendered], [d for _, d in known]]))
-        found["own pose"].append(exact.score(queries, np.ones(len(exact.poses), bool))[0])
+        found["own pose"].append(exact.score(queries, np.ones(len(exact.poses), bool)))
     print(f"scans within {args.gap:g} m left out, submaps every {args.submaps:g} m, views every {args.spacing:g} m, "
           f"{args.headings} headings; of the last fold {answers.submaps} submaps, {answers.rendered.sum()} views")
     whole = np.concatenate(true)
@@ -259,17 +247,18 @@ def main() -> None:
     one.add_argument("--seeds", type=int, nargs="+", default=[9001, 9002])
     one.add_argument("--length", type=float, default=320.0, help="metres round each block")
     one.add_argument("--cache", type=Path, help="keeps what is ray-cast")
-    one.set_defaults(run=streets, submaps=5.0)
+    one.add_argument("--spacings", type=float, nargs="+", default=[4.0, 2.0, 1.0, 0.5], help="views.spacing")
+    one.set_defaults(run=streets)
     two = kinds.add_parser("drives")
     two.add_argument("data", type=Path)
     two.add_argument("--gap", type=float, default=4.0)
     two.add_argument("--lateral", type=float, default=3.5, help="views.lateral_reach")
+    two.add_argument("--spacing", type=float, default=2.0, help="views.spacing")
     two.add_argument("--folds", type=int, default=12, choices=(1, 2, 3, 4, 6, 12))
     two.set_defaults(run=drives)
     for kind in (one, two):
         kind.add_argument("--headings", type=int, default=1)
         kind.add_argument("--submaps", type=float, default=2.0 if kind is two else 5.0, help="submaps.distance")
-        kind.add_argument("--spacing", type=float, default=2.0, help="views.spacing")
     args = parser.parse_args()
     args.run(args)
 

@@ -36,7 +36,7 @@ PosesTopic = Annotated[str, typer.Option(help="Odometry or PoseStamped topic; th
 
 @app.command("map")
 def map_command(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a bag with poses, or a folder of scans")],
-                output: Annotated[str, typer.Option("-o", "--output", help="the map; extended if there")],
+                output: Annotated[str, typer.Option("-o", "--output", help="the map's file or URL; extended if there")],
                 params_file: Params = None, set_: Set = None, points: PointsTopic = "",
                 poses: Annotated[str, typer.Option(help="topic of the poses, the only one if left out; or, of a "
                                                         "folder of scans, a pose file")] = "",
@@ -61,7 +61,7 @@ def map_command(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a bag w
 
 
 @app.command()
-def localize(bag: Path, map_: Annotated[Path, typer.Option("--map", "-m", help="a map made with `ms2cl map`")],
+def localize(bag: Path, map_: Annotated[str, typer.Option("--map", "-m", help="a map's file, or its URL")],
              json_: Annotated[Path | None, typer.Option("--json", help="write every match, one JSON a line")] = None,
              params_file: Params = None, set_: Set = None, image: ImageTopic = "", camera_info: InfoTopic = "",
              poses: PosesTopic = "") -> None:
@@ -80,7 +80,7 @@ def localize(bag: Path, map_: Annotated[Path, typer.Option("--map", "-m", help="
     _print_recall(bag, map_, config, topics, out)
 
 
-def _print_recall(bag: Path, map_: Path, config: Config, topics: Any, out: Any) -> None:
+def _print_recall(bag: Path, map_: str, config: Config, topics: Any, out: Any) -> None:
     from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
     from ms2cl_ros.core.errors import TransformError

@@ -225,7 +225,8 @@ def test_the_query_drives_the_same_way_a_little_to_the_side(city: City) -> None:
     assert (np.einsum("ni,ni->n", back[1:, :3, 0], np.diff(back[:, :3, 3], axis=0)) > 0).all()
 
 
-@pytest.mark.parametrize(("beams", "top"), [(64, 2.0), (32, 10.67), (16, 15.0)])
+# the HDL-64E's lasers do not sit in one point: test_city_sensors
+@pytest.mark.parametrize(("beams", "top"), [(32, 10.67), (16, 15.0)])
 def test_beams_keep_to_their_elevations(city: City, scenes: list[Scene], beams: int, top: float) -> None:
     spec = dataclasses.replace(lidar.lidar_spec(beams, 2.0), range_noise=0.0)
     scan = lidar.sweep(scenes[0], spec, drive_poses(city, MAP_PASS, 50.0)[1][0], np.random.default_rng(0))

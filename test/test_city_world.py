@@ -19,7 +19,7 @@ pytest.importorskip("embreex", reason="tracing the city needs embreex")
 from ms2cl_ros.training.city.city import City, build_city, movers
 from ms2cl_ros.training.city.cutting import cut
 from ms2cl_ros.training.city.districts import DISTRICTS
-from ms2cl_ros.training.city.merging import distinct_roads
+from ms2cl_ros.training.city.merging import distinct_roads, kept_on_road
 from ms2cl_ros.training.city.network import Network
 from ms2cl_ros.training.city.recipe import Day, Recipe
 from ms2cl_ros.training.city.routes import given_line, line
@@ -74,7 +74,9 @@ def test_a_second_lap_a_metre_aside_runs_on_the_roads_of_the_first() -> None:
     network = distinct_roads(driven, widths)
     total = sum(road.line.length for road in network.roads)
     assert total == pytest.approx(driven.length / 2, rel=0.05)
-    assert network.outside(driven.xy).max() < -0.9
+    kept = kept_on_road(driven.xy, network)
+    assert network.outside(kept).max() < -0.9
+    assert np.linalg.norm(kept - driven.xy, axis=1).max() < 1.0
 
 
 def test_coming_back_in_the_other_lane_makes_one_road_between_the_two(there_and_back: City) -> None:

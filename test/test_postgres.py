@@ -292,19 +292,14 @@ def test_a_map_of_another_model_is_refused_with_both_names(url):
     open_map(url, None, write=False).close()
 
 
-def test_an_adopted_map_has_no_views_of_the_former_model_and_those_who_have_it_open_are_told(url):
-    with open_map(url, MODEL, write=True) as former, open_map(url, MODEL, write=True) as store:
-        kept = store.add(submap(1.0, points=5))
-        store.add_views(kept.id, [rendered(1.0, 1.0)])
-        store.adopt(OTHER)
-        assert (store.view_count(), store.unrendered()) == (0, [kept.id])
+def test_a_map_replaced_by_one_of_another_model_is_told_to_those_who_have_it_open(server, url):
+    with open_map(url, MODEL, write=True) as former:
+        former.add(submap(1.0))
+        open_map(server.database(), OTHER, write=True).close()
         with pytest.raises(StoreError, match="another model"):
             former.add(submap(2.0))
         with pytest.raises(StoreError, match="another model"):
             former.revision()
-        view = dataclasses.replace(kept.views[0], descriptors=unit(np.random.default_rng(0), 2, 4))
-        store.replace_views(kept.id, [view])
-        assert [v.descriptors.shape for _, _, v in store.views_after(0)] == [(2, 4)]
 
 
 def test_a_map_of_a_later_schema_is_refused_and_one_of_an_earlier_is_brought_up_to_date_by_a_writer(url, monkeypatch):

@@ -25,7 +25,7 @@ from ms2cl_ros.core.records import (
     unpack_ranges,
 )
 from ms2cl_ros.core.sidecar import Embedding
-from ms2cl_ros.core.types import AngularGrid, RangeImage
+from ms2cl_ros.core.types import RangeImage
 
 RNG = np.random.default_rng(1)
 
@@ -287,24 +287,6 @@ def test_any_model_is_let_in_by_tools_that_only_look_but_makes_no_new_map(tmp_pa
     with open_map(tmp_path / "m.db", None, write=False) as store:
         made = store.made_with()
         assert (made.name, made.fingerprint, made.size, made.grid) == ("tiny", MODEL.fingerprint, 3, GRID)
-
-
-def test_an_adopted_map_has_no_views_of_the_former_model_and_readers_of_it_are_told(tmp_path):
-    new = dataclasses.replace(MODEL, name="new", embedding=Embedding(4, 1, "cosine", 10.0))
-    with open_map(tmp_path / "m.db", MODEL, write=True) as writer, \
-            open_map(tmp_path / "m.db", MODEL, write=False) as reader:
-        kept = writer.add(submap(1.0, points=5))
-        writer.add_views(kept.id, [])
-        writer.adopt(new)
-        assert (writer.view_count(), writer.unrendered()) == (0, [kept.id])
-        writer.replace_views(kept.id, [dataclasses.replace(kept.views[0], descriptors=np.eye(4, dtype="f4")[:2])])
-        with pytest.raises(StoreError, match="embedded anew with model 'new'"):
-            reader.revision()
-        other_grid = dataclasses.replace(new, lidar=dataclasses.replace(new.lidar, grid=AngularGrid(4, 20, 2, 4, 4.5)))
-        with pytest.raises(StoreError, match="map again"):
-            writer.adopt(other_grid)
-    with open_map(tmp_path / "m.db", new, write=False) as reader:
-        assert reader.view_count() == 1
 
 
 @pytest.mark.parametrize("write", [True, False])

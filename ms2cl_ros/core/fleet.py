@@ -28,6 +28,8 @@ from ms2cl_ros.core.types import Submap
 class FleetStore(SqliteStore):
     """The cache as the nodes see it: a map in a file, kept in step with the shared one."""
 
+    shared = True
+
     def __init__(self, file: SqliteFile, exchanger: Exchanger, name: str) -> None:
         super().__init__(file)
         self.name, self._exchanger = name, exchanger
@@ -44,11 +46,6 @@ class FleetStore(SqliteStore):
         self.look_around(stored.T_map_base[:2, 3])
         self._exchanger.wake()
         return stored
-
-    def adopt(self, model: Sidecar) -> None:
-        """A cache alone cannot change its model; raises StoreError with what to do."""
-        raise StoreError(f"the cache of {self.name} cannot be embedded anew by itself: embed the shared map anew "
-                         f"without a cache, then delete {self.path} on every robot")
 
     def drop_damaged(self) -> list[str]:
         """Removes what is damaged in the cache; what the server has is fetched again, nothing is removed there."""
@@ -91,7 +88,7 @@ class FleetStore(SqliteStore):
         done = self._exchanger.progress
         silent = -1.0 if done.last_contact is None else time.time() - done.last_contact
         waiting, = self._file.read("SELECT count(*) FROM fleet_outbox")[0]
-        own = len(self.own())
+        own, = self._file.read("SELECT count(*) FROM fleet_submaps WHERE own AND submap IN (SELECT id FROM submaps)")[0]
         return {"server": self.name, "state": done.state, "reason": done.reason, "waiting": waiting, "sent": done.sent,
                 "received": done.received, "failures": done.failures, "silent": silent, "own": own,
                 "others": self.count() - own}

@@ -39,6 +39,8 @@ PAGE = 128  # views read at a time
 class PostgresStore(Store):
     """Submaps and their views on a server. Every `StoreError` names the map, without its password, and the remedy."""
 
+    shared = True
+
     def __init__(self, server: Server, meta: dict[str, str], model: Sidecar | None, write: bool, robot: str) -> None:
         self._server, self._meta, self._model, self._writes = server, meta, model, write
         self.name, self.robot = server.name, robot
@@ -83,10 +85,10 @@ class PostgresStore(Store):
         return self._server.write(checked, done)
 
     def _suits(self, db: Database) -> None:
-        """The map may have been embedded anew with another model since it was opened."""
+        """Another model's map may have been put in the place of the one that was opened."""
         found, = db.execute("SELECT value FROM meta WHERE key = 'fingerprint'").fetchone() or ("",)
         if found != self._meta["fingerprint"]:
-            raise StoreError(f"the map {self.name} has been made anew with another model ({found[:12]}, it was "
+            raise StoreError(f"the map {self.name} has been replaced by one of another model ({found[:12]}, it was "
                              f"{self._meta['fingerprint'][:12]}) while it was open: start again with that model")
 
     # writing ---------------------------------------------------------------------------------------------------------
@@ -136,27 +138,6 @@ class PostgresStore(Store):
     def remove(self, submap_ids: Sequence[int]) -> int:
         """Removes submaps with their views; returns how many there were."""
         return self._write(lambda db: self._rows.remove(db, submap_ids))
-
-    def adopt(self, model: Sidecar) -> None:
-        """Makes the map `model`'s: every view goes, to be embedded anew; raises StoreError for one of another grid.
-
-        Robots that still have the former model are refused from then on.
-        """
-        if model.lidar.grid.panorama() != self._rows.grid:
-            raise StoreError(f"the range images of the map {self.name} lie on {self._rows.grid}, model '{model.name}' "
-                             f"wants {model.lidar.grid.panorama()}: map again with that model")
-        meta = {k: v for k, v in schema.meta(model).items() if k != "revision"}
-
-        def work(db: Database) -> None:
-            db.execute("DELETE FROM views")
-            db.execute("UPDATE submaps SET changed = nextval('changes'), rendered = CASE WHEN (SELECT points IS NULL "
-                       "FROM scans WHERE submap = id) THEN 2 ELSE 0 END")
-            for item in meta.items():
-                db.execute("UPDATE meta SET value = %s WHERE key = %s", item[::-1])
-            self._rows.revise(db)
-        self._write(work)
-        self._meta |= meta
-        self._model, self._rows = model, dataclasses.replace(self._rows, size=model.embedding.size)
 
     def save(self, path: Path) -> None:
         """Writes the map as of one moment to a file, as an SQLite map, while others go on reading and writing.

@@ -34,11 +34,16 @@ Pose = tuple[int, np.ndarray]
 Describe = Callable[[int], np.ndarray]
 
 
+def keep_within(store: Store, config: Config) -> int:
+    """What a mapper does after each `add`: `make_room`, but nothing in a shared map, as it is not for one robot to
+    remove what the others need."""
+    return 0 if store.shared else make_room(store, config)
+
+
 def make_room(store: Store, config: Config, slack: float = SLACK) -> int:
     """Removes what the limits of `config.store` call for; returns how many submaps went. Cheap while there is room.
 
-    Called after each `add`. `slack`: share of the limit that is freed beyond it. Raises StoreError if the map cannot
-    be written.
+    `slack`: share of the limit that is freed beyond it. Raises StoreError if the map cannot be written.
     """
     gone = 0
     # the limit of megabytes is met by the average size: those that went may have been smaller than that

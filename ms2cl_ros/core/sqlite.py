@@ -149,21 +149,6 @@ class SqliteStore(Store):
                 self._revise()
         return gone
 
-    def adopt(self, model: Sidecar) -> None:
-        """Makes the map `model`'s: every view goes, to be embedded anew; raises StoreError for one of another grid."""
-        if model.lidar.grid.panorama() != self._grid:
-            raise StoreError(f"the range images of the map {self.name} lie on {self._grid}, model '{model.name}' wants "
-                             f"{model.lidar.grid.panorama()}: map again with that model")
-        meta = {k: v for k, v in schema.meta(model).items() if k != "revision"}
-        with self._file.writing():
-            self._file.db.execute("DELETE FROM views")
-            self._file.db.execute("UPDATE submaps SET rendered = 0 WHERE rendered = 1 AND id IN "
-                                  "(SELECT submap FROM scans WHERE points IS NOT NULL)")
-            self._file.db.executemany("UPDATE meta SET value = ? WHERE key = ?", ((v, k) for k, v in meta.items()))
-            self._revise()
-        self._file.meta.update(meta)
-        self._size = model.embedding.size
-
     def _revise(self) -> None:
         self._file.db.execute("UPDATE meta SET value = value + 1 WHERE key = 'revision'")
 
@@ -209,11 +194,7 @@ class SqliteStore(Store):
 
     def revision(self) -> int:
         """A number that changes when submaps are moved, removed or embedded anew, not when new ones are added."""
-        meta = dict(self._file.read("SELECT key, value FROM meta WHERE key IN ('revision', 'fingerprint', 'model')"))
-        if meta.get("fingerprint") != self._file.meta["fingerprint"]:
-            raise StoreError(f"the map {self.name} has been embedded anew with model '{meta.get('model')}' while it "
-                             "was open: start again with that model")
-        revision = meta.get("revision", "")
+        [[revision]] = self._file.read("SELECT coalesce(max(value), '') FROM meta WHERE key = 'revision'")
         if not revision.isdigit():
             raise StoreError(f"the revision of the map {self.name} is damaged ({revision!r}): restore a copy")
         return int(revision)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 
 
@@ -45,6 +44,8 @@ class Store(ABC):
 
     name: str
     """The map as messages call it: a path, or a URL without its password."""
+    shared = False
+    """Whether other robots keep their submaps in it too, so that no robot may make room for itself alone."""
 
     def __enter__(self) -> Store:
         return self
@@ -87,20 +88,11 @@ class Store(ABC):
 
     @abstractmethod
     def replace_views(self, submap_id: int, views: Sequence[View]) -> tuple[View, ...]:
-        """Puts new views in the place of all views of a submap, as after embedding with another model."""
+        """Puts new views in the place of all views of a submap."""
 
     def drop_damaged(self) -> list[str]:
         """Removes what `check` finds damaged, so that the rest is sound; one line a record that is gone."""
         raise StoreError(f"the map {self.name} cannot drop damaged records: restore a backup of it")
-
-    def adopt(self, model: Sidecar) -> None:
-        """Makes the map `model`'s, in one transaction: every view goes, to be embedded anew with `replace_views`.
-
-        Submaps that keep points count as not rendered again. Cut short in between, the map is short of views but never
-        holds two models' at once; submaps without views are what is left to do. Raises StoreError if the range images
-        do not lie on the model's grid.
-        """
-        raise StoreError(f"the map {self.name} cannot be embedded anew in place")
 
     @abstractmethod
     def save(self, path: Path) -> None:
@@ -140,7 +132,7 @@ class Store(ABC):
     def revision(self) -> int:
         """A number that changes when submaps are moved, removed or embedded anew, not when new ones are added.
 
-        Raises StoreError if the map has been made another model's since it was opened.
+        Raises StoreError if another model's map has taken the place of the one that was opened.
         """
 
     @abstractmethod
@@ -175,6 +167,13 @@ class Store(ABC):
     def damage(self) -> list[str]:
         """What reading has found damaged so far and left out, one line a record; `check` looks at everything."""
         return []
+
+    def look_around(self, xy: np.ndarray) -> None:  # noqa: B027 - a map that is here whole has nothing to do
+        """The robot believes to be at a (2,) place of the map now, should more of the map have to be fetched there."""
+
+    def status(self) -> dict[str, str | int | float]:
+        """How it stands with the server of a shared map, for diagnostics; empty for a map in a file."""
+        return {}
 
     @abstractmethod
     def check(self) -> list[str]:

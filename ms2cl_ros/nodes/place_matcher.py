@@ -3,8 +3,8 @@
 """Camera images in, the base's pose in a LiDAR map out.
 
 Subscribes `image` (Image), the same with `/compressed` (CompressedImage) and `camera_info` (CameraInfo). Publishes
-`~/match_pose` (PoseWithCovarianceStamped), `~/candidates` (PoseArray, best first) and /diagnostics. The map is the
-SQLite file `store.database`, which a mapper may be extending meanwhile.
+`~/match_pose` (PoseWithCovarianceStamped), `~/candidates` (PoseArray, best first) and /diagnostics. The map is
+`store.database`, a file or a shared map's URL, which mappers may be extending meanwhile.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.database import is_url, open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
@@ -30,9 +32,9 @@ from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
 from ms2cl_ros.core.soundness import REMEDY
 from ms2cl_ros.core.store import Store
-from ms2cl_ros.core.types import CameraModel
+from ms2cl_ros.core.types import CameraModel, Match
 from ms2cl_ros.ros import conversions, parameters, qos
-from ms2cl_ros.ros.diagnostics import Diagnostics
+from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map
 from ms2cl_ros.ros.health import Health, Stream
 from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
@@ -40,6 +42,8 @@ from ms2cl_ros.ros.worker import Worker
 
 STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames")
 REPLACED, DUPLICATE = "a newer image came first", "the same image raw and compressed"
+# the robot is taken to be amid its last so many matches: one that is wrong must not send for another part of the map
+BELIEF = 9
 DROP_REASONS = ((SensorError, "bad image"), (TransformError, "no transform"), (StoreError, "map not readable"))
 
 
@@ -71,6 +75,7 @@ class PlaceMatcher(ClosingNode):
         self._encoder = Encoder.load(self.config.encoder)
         self._store: Store | None = None
         self._matcher: Matcher | None = None
+        self._places: deque[np.ndarray] = deque(maxlen=BELIEF)
         self._open_first()
         self._connect(images)
 
@@ -88,8 +93,15 @@ class PlaceMatcher(ClosingNode):
         Diagnostics(self, "matching", self.health, self._own_values)
 
     @property
-    def _path(self) -> Path:
-        return Path(self.config.store.database).expanduser()
+    def _path(self) -> Path | None:
+        """The map's file; None for a map on a server."""
+        database = self.config.store.database
+        return None if is_url(database) else Path(database).expanduser()
+
+    @property
+    def _name(self) -> str:
+        """The map as messages call it, never with a password."""
+        return self._store.name if self._store is not None else str(self._path or "the shared map")
 
     def _open_first(self) -> None:
         """Opens the map if there is one; raises StoreError if it does not suit."""
@@ -101,13 +113,19 @@ class PlaceMatcher(ClosingNode):
             self._open()
 
     def _open(self) -> None:
-        if not self._path.is_file() or not self._path.stat().st_size:
+        path = self._path
+        if path is not None and (not path.is_file() or not path.stat().st_size):
             self.health.fault("")
-            self.health.wait(f"waiting for a map at {self._path}: submap_mapper or `ms2cl map` makes it")
+            self.health.wait(f"waiting for a map at {path}: submap_mapper or `ms2cl map` makes it")
             return
-        store = open_map(self._path, self._encoder.sidecar, write=False)
-        matcher = Matcher(self.config, self._encoder, store)
-        self._inode = self._path.stat().st_ino
+        settings = self.config.store
+        store = open_map(settings.database, self._encoder.sidecar, write=False, cache=settings.cache)
+        try:
+            matcher = Matcher(self.config, self._encoder, store)
+            self._inode = path.stat().st_ino if path is not None else 0
+        except BaseException:
+            store.close()
+            raise
         self._store, self._matcher = store, matcher
         self.health.wait("")
         self.health.fault("")
@@ -115,9 +133,10 @@ class PlaceMatcher(ClosingNode):
 
     def _look_for_map(self) -> None:
         """Now and then: opens a map that has appeared, and opens anew one whose file was replaced."""
+        path = self._path
         try:
-            if self._matcher is not None and self._path.is_file() and self._path.stat().st_ino != self._inode:
-                self.health.warn("map replaced", f"{self._path} is another file now; it is opened anew")
+            if path is not None and self._matcher is not None and path.is_file() and path.stat().st_ino != self._inode:
+                self.health.warn("map replaced", f"{path} is another file now; it is opened anew")
                 self._matcher = self._store = None
             if self._matcher is None:
                 self._open()
@@ -125,11 +144,13 @@ class PlaceMatcher(ClosingNode):
             self.health.fault(str(e))
 
     def _own_values(self) -> dict[str, str]:
+        if self._store is None:
+            return {"submaps": "no map", "map": self._name}
         try:
-            submaps = str(self._store.count()) if self._store is not None else "no map"
+            submaps = str(self._store.count())
         except StoreError:
             submaps = "unknown"
-        return {"submaps": submaps, "map": str(self._path)}
+        return {"submaps": submaps, "map": self._name, **shared_map(self._store, self.health)}
 
     def _info_came(self, message: CameraInfo) -> None:
         self._info = message
@@ -149,7 +170,7 @@ class PlaceMatcher(ClosingNode):
         """In the worker thread: one image becomes a pose, or is counted with the reason why not."""
         matcher, info = self._matcher, self._info
         if matcher is None:
-            self.health.drop("no map", f"there is no map at {self._path} yet")
+            self.health.drop("no map", f"there is no map at {self._name} yet")
             return
         if info is None:
             self.health.drop("no camera_info", f"nothing has come on {self._info_topic}; images cannot be used without")
@@ -166,11 +187,18 @@ class PlaceMatcher(ClosingNode):
         self._poses.publish(conversions.match_pose(match, self.config.frames.map))
         self._candidates.publish(conversions.candidate_poses(match, self.config.frames.map))
         self.health.done(time.monotonic() - shot.arrival)
+        self._look_around(match)
+
+    def _look_around(self, match: Match) -> None:
+        """Tells the map where the robot is, which needs a part of a shared map only."""
+        self._places.append(match.T_map_base[:2, 3])
+        if self._store is not None and len(self._places) == BELIEF:
+            self._store.look_around(np.median(self._places, axis=0))
 
     def _mention_damage(self) -> None:
         damage = self._store.damage() if self._store is not None else []
         if damage:
-            self.health.warn("damaged map", f"{len(damage)} records of {self._path} are left out ({damage[0]}): "
+            self.health.warn("damaged map", f"{len(damage)} records of {self._name} are left out ({damage[0]}): "
                                             f"{REMEDY}")
 
     def _camera_model(self, info: CameraInfo) -> CameraModel:
@@ -182,7 +210,7 @@ class PlaceMatcher(ClosingNode):
         if self._store is not None and self._store.count():
             self.health.skip("no candidate reached retrieval.min_score")
         else:
-            self.health.drop("empty map", f"{self._path} has no submap yet")
+            self.health.drop("empty map", f"{self._name} has no submap yet")
 
     def _failed(self, error: Exception, shot: Shot) -> None:
         for kind, reason in DROP_REASONS:

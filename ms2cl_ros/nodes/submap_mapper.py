@@ -32,10 +32,10 @@ from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
 from ms2cl_ros.core.messages import TIMES, stamp_ns, to_point_cloud
-from ms2cl_ros.core.retention import make_room
+from ms2cl_ros.core.retention import keep_within
 from ms2cl_ros.core.types import StampedPose, Submap
 from ms2cl_ros.ros import conversions, parameters, qos
-from ms2cl_ros.ros.diagnostics import Diagnostics
+from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map
 from ms2cl_ros.ros.health import JUMP_NS, WAITING, Health, Stream
 from ms2cl_ros.ros.map_services import MapServices
 from ms2cl_ros.ros.poses import SWEEP_NS, PoseTopic, PoseTransforms
@@ -100,6 +100,10 @@ class SubmapMapper(ClosingNode):
         self._mapper = Mapper(self.config, encoder, self.store)
         self._read_path()
         self.get_logger().info(f"mapping into {self.store.name} ({self._count} submaps) with {encoder.sidecar.name}")
+        limits = self.config.store
+        if self.store.shared and (limits.max_submaps or limits.max_megabytes):
+            self.get_logger().warning(f"store.max_submaps and store.max_megabytes do nothing here: {self.store.name} is "
+                                      "shared; `ms2cl database prune` makes room in it for all")
 
     def _connect(self, clouds: Stream) -> None:
         """Publishers, the subscription, timers and the worker."""
@@ -116,7 +120,7 @@ class SubmapMapper(ClosingNode):
     def _figures(self) -> dict[str, str]:
         waiting = len(self.store.unrendered()) if self.config.views.spacing else 0
         return {"submaps": str(self._count), "views": str(self.store.view_count()), WAITING: str(waiting),
-                "map": self.store.name}
+                "map": self.store.name, **shared_map(self.store, self.health)}
 
     def _apply(self, config: Config) -> None:
         self.config = config
@@ -201,7 +205,7 @@ class SubmapMapper(ClosingNode):
 
     def _stored(self, submap: Submap) -> None:
         """Puts a new submap on the path, and makes room for it where the map is bounded."""
-        if make_room(self.store, self.config):
+        if keep_within(self.store, self.config):
             self._read_path()
             return
         pose = conversions.submap_pose(submap.stamp_ns, submap.T_map_base, self.config.frames.map)
@@ -251,10 +255,13 @@ class SubmapMapper(ClosingNode):
 
     def close(self) -> str:
         """Finishes the submap at hand and closes the map; says what there is now."""
-        left = len(self._worker.stop()) + len(self._waiting)
-        self._count += len(self._mapper.flush())
+        left, lost = len(self._worker.stop()) + len(self._waiting), ""
+        try:
+            self._count += len(self._mapper.flush())
+        except Ms2clError as e:
+            lost = f"; the last submaps are not stored: {e}"
         self.store.close()
-        return f"{self._count} submaps in {self.store.name}; {left} clouds were still waiting"
+        return f"{self._count} submaps in {self.store.name}; {left} clouds were still waiting{lost}"
 
 
 def main(args: Sequence[str] | None = None) -> int:

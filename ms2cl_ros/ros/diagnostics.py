@@ -10,6 +10,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.store import Store
 from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.health import Health
 
@@ -34,3 +36,16 @@ class Diagnostics:
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
+
+
+def shared_map(store: Store, health: Health) -> dict[str, str]:
+    """How it stands with the server of a shared map, empty for a map in a file; a warning while it does not answer."""
+    try:
+        status = store.status()
+    except StoreError as e:
+        return {"shared map": str(e)}
+    if status.get("state") in ("away", "refused"):
+        health.warn("shared map", f"{status['reason']}; work goes on in the cache, in which {status['waiting']} submaps "
+                                  "wait to be sent")
+    return {f"shared map: {key}": f"{value:.1f}" if isinstance(value, float) else str(value)
+            for key, value in status.items()}

@@ -106,9 +106,8 @@ class Nodes:
 
 def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, rate: float = 1.0) -> Outcome:
     """Maps and localises `drive` through both nodes. Raises Ms2clError where any stage yields nothing."""
-    database = Path(config.store.database)
     with ExitStack() as stack:
-        arguments = {"database": str(database), "model": config.encoder.model, "pose_source": "odometry",
+        arguments = {"database": config.store.database, "model": config.encoder.model, "pose_source": "odometry",
                      "points_topic": "/points", "image_topic": "/camera/image", "odometry_topic": "/odometry",
                      "camera_info_topic": "/camera/camera_info", "extrinsics_source": "parameters",
                      "params_file": _parameter_file(out, config)}
@@ -135,9 +134,8 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
 def _parameter_file(out: Path, config: Config) -> str:
     """The settings of `config` that launch arguments do not carry."""
     import yaml
-    values = {k: v for k, v in asdict(config).items() if k != "store"}
     path = out / "parameters.yaml"
-    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": asdict(config)}}))
     return str(path)
 
 

@@ -22,7 +22,7 @@ from ms2cl_ros.core.frames import PoseBuffer, TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_point_cloud, to_pose, to_transforms
-from ms2cl_ros.core.retention import make_room
+from ms2cl_ros.core.retention import keep_within
 from ms2cl_ros.core.types import Match, PointCloud, StampedPose
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, POINTS, POSES, TRANSFORMS, BagReader, open_bag
 from ms2cl_ros.tools.scan_files import READERS
@@ -134,13 +134,13 @@ def map_scans(scans: Iterable[Scan], source: Path | str, database: Path | str, c
                 cloud, T_base_lidar = scan.sweep()
                 out.submaps += mapper.add_scan(cloud, pose, T_base_lidar, known) is not None
                 mapper.render_ripe()
-                out.removed += make_room(store, config)
+                out.removed += keep_within(store, config)
             except (SensorError, TransformError) as e:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1
         out.submaps += len(mapper.flush())
         mapper.render_ripe(None, final=True)
-        out.removed += make_room(store, config)
+        out.removed += keep_within(store, config)
     if not out.submaps:
         raise DataError(f"no scan of {source} became a submap ({out.seen} read; {last or 'there are none'})")
     return out

@@ -7,10 +7,14 @@ A shard is an uncompressed `.npz` on the experiment's grids:
     rng    (N, rows, columns) float16, metres, 0 = nothing: the sweep from the same pose
     rng2   like `rng`, a sweep of the same place from a nearby pose
     scene  (N,) int street, s (N,) float metres along it
+and, where they come from a mapped city,
+    view   (N, rows, turn) float16 metres, the whole turn as a map renders it near the pose, column 0 at +180 degrees
+    moved  (N, 3) float32, where that is from the pose: metres ahead, metres to the left, radians to the left
 """
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +34,10 @@ KEYS = ("img", "rng", "rng2", "scene", "s")
 
 @dataclass(frozen=True)
 class Batch:
-    """`image` (N, C, H, W), `sweep` (N, C, H, W), `bins`, `seen` (N, rows, columns) or None; `street`, `along` (N,)."""
+    """`image` (N, C, H, W), `sweep` (N, C, H, W), `bins`, `seen` (N, rows, columns) or None; `street`, `along` (N,).
+
+    `others`: (M, C, H, W) looks from some of the places in other directions, or None.
+    """
 
     image: Tensor
     sweep: Tensor
@@ -38,6 +45,7 @@ class Batch:
     seen: Tensor | None
     street: Tensor
     along: Tensor
+    others: Tensor | None = None
 
 
 def member(path: Path, key: str) -> np.ndarray:
@@ -61,13 +69,29 @@ def member(path: Path, key: str) -> np.ndarray:
     return np.memmap(path, dtype, "r", start + inside, shape, "F" if fortran else "C")
 
 
+def extra(path: Path) -> tuple[str, ...]:
+    """The arrays of a mapped city that a shard has beside the usual ones."""
+    with zipfile.ZipFile(path) as archive:
+        return tuple(k for k in ("view", "moved") if f"{k}.npy" in archive.namelist())
+
+
+def window(turns: Tensor, heading: Tensor, columns: int) -> Tensor:
+    """(K, rows, columns) of (K, rows, turn) panoramas, each centred on its `heading` (K,), radians, to the nearest
+    column; what `core.projection.cut` does for one."""
+    turn = turns.shape[2]
+    middle = (0.5 - heading / (2 * torch.pi)) * turn
+    first = (middle - columns / 2).round().long()
+    index = (first[:, None] + torch.arange(columns)) % turn
+    return turns.gather(2, index[:, None].expand(-1, turns.shape[1], -1))
+
+
 class Shards:
     """All pairs of some shard files, addressed by one running number."""
 
     def __init__(self, paths: Sequence[Path], experiment: Experiment) -> None:
         if not paths:
             raise DataError("no shards given: expected .npz files as written by the street generator")
-        self._parts = [{k: member(Path(p), k) for k in ("img", "rng", "rng2")} for p in paths]
+        self._parts = [{k: member(Path(p), k) for k in ("img", "rng", "rng2", *extra(Path(p)))} for p in paths]
         self.street = np.concatenate([np.array(member(Path(p), "scene")) for p in paths])
         self.along = np.concatenate([np.array(member(Path(p), "s")) for p in paths]).astype(np.float32)
         self._first = np.cumsum([0] + [len(part["img"]) for part in self._parts])
@@ -87,6 +111,20 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self.street)
+
+    def turns(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Of the pairs that have a rendered view: which of `rows` they are (K,), the views (K, rows, turn) metres, and
+        by how many radians each is turned to the left of its pose (K,)."""
+        which, views, turned = [], [], []
+        for k, i in enumerate(rows):
+            p = int(np.searchsorted(self._first, i, side="right")) - 1
+            part, j = self._parts[p], i - self._first[p]
+            if "view" in part:
+                which.append(k)
+                views.append(part["view"][j].astype(np.float32))
+                turned.append(float(part["moved"][j, 2]))
+        stacked = torch.from_numpy(np.stack(views)) if views else torch.zeros(0, 0, 0)
+        return np.array(which, np.int64), stacked, torch.tensor(turned)
 
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Images (N, 3, H, W) float in 0..1, red first; sweeps and neighbouring sweeps (N, rows, columns) metres."""
@@ -121,8 +159,12 @@ def lidar_input(ranges: Tensor, inputs: InputConfig) -> Tensor:
 
 
 def draw_rows(shards: Shards, streets: int, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Up to `frames` pairs from each of `streets` streets: hard negatives stand in the same street."""
-    chosen = rng.choice(len(shards.streets), min(streets, len(shards.streets)), replace=False)
+    """Up to `frames` pairs from each of `streets` streets: hard negatives stand in the same street.
+
+    A street comes as often as it has pairs.
+    """
+    pairs = np.array([len(s) for s in shards.streets], float)
+    chosen = rng.choice(len(pairs), min(streets, len(pairs)), replace=False, p=pairs / pairs.sum())
     return np.concatenate([rng.permutation(shards.streets[c])[:frames] for c in chosen])
 
 
@@ -133,6 +175,7 @@ def draw_batch(shards: Shards, experiment: Experiment, step: int) -> Batch:
     torch.manual_seed(int(rng.integers(2 ** 31)))
     rows = draw_rows(shards, config.streets, config.frames, rng)
     image, here, nearby = shards.read(rows)
+    nearby, others = look_around(shards, rows, nearby, experiment)
     valid = fields_of_view(len(rows), experiment.camera.grid, config.augment)
     image, valid = shift(augment_image(image, config.augment), valid, config.augment)
     image, here, nearby, valid = flip(image, here, nearby, valid)
@@ -141,7 +184,25 @@ def draw_batch(shards: Shards, experiment: Experiment, step: int) -> Batch:
     sweep = augment_ranges(sweep, experiment.lidar.grid, config.augment)
     return Batch(camera_input(image, valid, experiment.camera), lidar_input(sweep, experiment.lidar), bins,
                  cells_that_count(bins, experiment), torch.from_numpy(shards.street[rows]),
-                 torch.from_numpy(shards.along[rows]))
+                 torch.from_numpy(shards.along[rows]), others)
+
+
+def look_around(shards: Shards, rows: np.ndarray, nearby: Tensor,
+                experiment: Experiment) -> tuple[Tensor, Tensor | None]:
+    """Some of the neighbouring sweeps replaced by rendered views, and what is seen in other directions (or None)."""
+    which, turns, turned = shards.turns(rows)
+    if not len(which):
+        return nearby, None
+    config, columns = experiment.data, experiment.lidar.grid.columns
+    spread = math.radians(config.heading_deg)
+    ahead = -turned + torch.empty(len(which)).uniform_(-spread, spread)
+    looks = window(turns, ahead, columns)
+    chosen = torch.rand(len(which), 1, 1) < config.views
+    nearby = nearby.clone()
+    nearby[which] = torch.where(chosen, looks, nearby[which])
+    aside = torch.empty(len(which)).uniform_(math.radians(20.0), math.radians(340.0))
+    others = augment_ranges(window(turns, ahead + aside, columns), experiment.lidar.grid, config.augment)
+    return nearby, lidar_input(others, experiment.lidar)
 
 
 def cells_that_count(bins: Tensor | None, experiment: Experiment) -> Tensor | None:

@@ -75,11 +75,17 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How a batch is put together. `nearby`: share of pairs whose sweep comes from the neighbouring pose."""
+    """How a batch is put together. `nearby`: share of pairs whose sweep comes from the neighbouring pose.
+
+    Where shards carry views rendered from a map, `views` of those come instead of the sweep, looked at up to
+    `heading_deg` beside the camera's heading, and each adds a look in another direction as a negative.
+    """
 
     streets: int = 24
     frames: int = 3
     nearby: float = 0.5
+    views: float = 0.7
+    heading_deg: float = 4.0
     held_out_every: int = 20
     augment: float = 1.0
 

@@ -15,13 +15,18 @@ from ms2cl_ros.training.experiment import RangeMapConfig
 MAX_SCALE = 100.0  # of the logits, as in CLIP: beyond it the loss only chases label noise
 
 
-def contrast(camera: Tensor, lidar: Tensor, log_scale: Tensor, near: Tensor) -> Tensor:
-    """Symmetric InfoNCE over teacher embeddings (N, D); `near` (N, N) bool marks pairs that are no negatives."""
-    scores = camera @ lidar.T * log_scale.exp().clamp(max=MAX_SCALE)
+def contrast(camera: Tensor, lidar: Tensor, log_scale: Tensor, near: Tensor, others: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE over teacher embeddings (N, D); `near` (N, N) bool marks pairs that are no negatives.
+
+    `others` (M, D): looks in other directions, which are nobody's match; every image is told from them as well.
+    """
+    scale = log_scale.exp().clamp(max=MAX_SCALE)
+    scores = camera @ lidar.T * scale
     own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     scores = scores.masked_fill(near & ~own, -1e4)
     target = torch.arange(len(scores), device=scores.device)
-    return 0.5 * (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target))
+    against = scores if others is None else torch.cat([scores, camera @ others.T * scale], 1)
+    return 0.5 * (F.cross_entropy(against, target) + F.cross_entropy(scores.T, target))
 
 
 def near_frames(street: Tensor, along: Tensor, metres: float) -> Tensor:

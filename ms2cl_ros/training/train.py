@@ -34,8 +34,9 @@ def loss_terms(model: CrossModalModel, batch: Batch, experiment: Experiment) -> 
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=experiment.schedule.bfloat16):
         camera, camera_students, logits = model.camera.train_forward(batch.image)
         lidar, lidar_students, _ = model.lidar.train_forward(batch.sweep)
+        others = None if batch.others is None else model.lidar(batch.others)
     near = losses.near_frames(batch.street, batch.along, weights.near)
-    terms = {"contrast": weights.contrastive * losses.contrast(camera, lidar, model.log_scale, near),
+    terms = {"contrast": weights.contrastive * losses.contrast(camera, lidar, model.log_scale, near, others),
              "distil": weights.distillation * 0.5 * (
                  losses.distillation(camera, camera_students, weights.stop_gradient)
                  + losses.distillation(lidar, lidar_students, weights.stop_gradient))}
@@ -112,6 +113,15 @@ class Run:
                     "pairs": len(self.shards), "streets": len(self.shards.streets)}, part)
         os.replace(part, self.folder / CHECKPOINT)
 
+    def begin_from(self, checkpoint: Path) -> None:
+        """Takes over another run's averaged weights, to refine them; raises DataError if they do not fit."""
+        try:
+            weights = torch.load(checkpoint, weights_only=True)["average"]
+            self.model.load_state_dict(weights)
+        except (OSError, KeyError, RuntimeError) as e:
+            raise DataError(f"{checkpoint} holds no weights for this model: {e}") from e
+        self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+
     def resume(self) -> bool:
         """Goes on from the folder's checkpoint, if there is one; raises ConfigError if it is another experiment's."""
         path = self.folder / CHECKPOINT
@@ -141,10 +151,17 @@ def averaged(checkpoint: Path) -> tuple[Experiment, CrossModalModel, dict[str, A
     return experiment, model.eval(), {k: state[k] for k in ("step", "seconds", "pairs", "streets")}
 
 
-def train(experiment: Experiment, shards: Shards, folder: Path, say: Callable[[str], None] = print) -> Run:
-    """Trains until the budget is spent, checkpointing on the way; goes on where an earlier call was stopped."""
+def train(experiment: Experiment, shards: Shards, folder: Path, say: Callable[[str], None] = print,
+          begin: Path | None = None) -> Run:
+    """Trains until the budget is spent, checkpointing on the way; goes on where an earlier call was stopped.
+
+    `begin`: a checkpoint whose averaged weights a new run starts from.
+    """
     run = Run(experiment, shards, folder)
-    say(f"{'resumed at' if run.resume() else 'starts at'} step {run.step}: {len(shards)} pairs, "
+    resumed = run.resume()
+    if begin is not None and not resumed:
+        run.begin_from(begin)
+    say(f"{'resumed at' if resumed else 'starts at'} step {run.step}: {len(shards)} pairs, "
         f"{len(shards.streets)} streets, {len(shards.held_out)} pairs held out")
     schedule = experiment.schedule
     recent: list[dict[str, float]] = []
@@ -173,11 +190,14 @@ def progress(run: Run, recent: list[dict[str, float]]) -> str:
             f"{run.seconds / run.step:.2f} s a step  {max(left, 0.0):.1f} min left")
 
 
-def main(experiment: Path, folder: Path, shards: list[Path]) -> None:
-    """Trains EXPERIMENT (a YAML file) on SHARDS (.npz files); checkpoints go into FOLDER, from where it resumes."""
+def main(experiment: Path, folder: Path, shards: list[Path], begin: Path | None = None) -> None:
+    """Trains EXPERIMENT (a YAML file) on SHARDS (.npz files); checkpoints go into FOLDER, from where it resumes.
+
+    BEGIN: a checkpoint whose weights are refined instead of random ones.
+    """
     try:
         settings = load(experiment)
-        train(settings, Shards(shards, settings), folder, say=lambda line: print(line, flush=True))
+        train(settings, Shards(shards, settings), folder, lambda line: print(line, flush=True), begin)
     except Ms2clError as e:
         print(f"error: {e}", file=sys.stderr)
         raise SystemExit(1) from e

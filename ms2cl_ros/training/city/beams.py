@@ -13,8 +13,8 @@ from ms2cl_ros.core.types import AngularGrid
 
 # Two prisms against each other, turns a minute, as measured on a Livox Mid: Brazeal et al., Sensors 21 (2021) 4722.
 PRISMS_RPM = (7294.0, -4664.0)
-# An HDL-64E as it is, not as its data sheet has it: straight lines through the points of each beam of the one on KITTI's
-# car (height over distance from the axis, to 1 mm; the same in two drives) give these elevations, and that the beams of
+# An HDL-64E as it is, not as its data sheet has it: straight lines through the points of each beam of that on KITTI's car
+# (height over distance from the axis, to 1 mm; the same in two drives) give these elevations, and that the beams of
 # either block come from one point (residual 0.6 mm). The maker's calibration files put them 26 mm left and right.
 HDL_ELEVATIONS = (
     1.94, 1.57, 1.30, 0.87, 0.58, 0.18, -0.09, -0.45, -0.80, -1.20, -1.49, -1.83, -2.21, -2.55, -2.87, -3.24,
@@ -66,10 +66,10 @@ def _even(top: float, bottom: float, beams: int) -> tuple[float, ...]:
     return tuple(np.linspace(top, bottom, beams).tolist())
 
 
-# The makers' data sheets, at 10 turns a second, but for the HDL-64E. What it loses without a reason is what the one on
-# KITTI's car loses of the road before it.
+# The makers' data sheets, at 10 turns a second, but for the HDL-64E: the one on KITTI's car reports nothing beyond
+# 80 m, and loses so much of the road before it without a reason.
 SPECS = {
-    "hdl-64e": LidarSpec(HDL_ELEVATIONS, lost=0.001, origins=HDL_ORIGINS, staggered=True),
+    "hdl-64e": LidarSpec(HDL_ELEVATIONS, lost=0.001, max_range=80.0, origins=HDL_ORIGINS, staggered=True),
     "hdl-32e": LidarSpec(_even(10.67, -30.67, 32), 0.16, 0.02, max_range=100.0),
     "vlp-16": LidarSpec(_even(15.0, -15.0, 16), 0.2, 0.03, max_range=100.0),
     "rs-m1": LidarSpec(_even(12.4, -12.4, 125), 0.2, 0.03, max_range=150.0, sector_deg=120.0, pattern="lines"),
@@ -129,8 +129,8 @@ def fire(spec: LidarSpec, rng: np.random.Generator) -> Firing:
     if spec.pattern not in ("columns", "lines"):
         raise ConfigError(f"LiDAR pattern {spec.pattern!r} was given; known are columns, lines and rosette")
     if spec.origins and len(spec.origins) != len(spec.elevations_deg):
-        raise ConfigError(f"a LiDAR of {len(spec.elevations_deg)} beams was given {len(spec.origins)} origins; it wants "
-                          "one for each beam, or none")
+        raise ConfigError(f"a LiDAR of {len(spec.elevations_deg)} beams was given {len(spec.origins)} origins; it "
+                          "wants one for each beam, or none")
     columns = max(1, round(spec.sector_deg / spec.azimuth_step_deg))
     # the turn falls on the columns at another angle each time
     left, step = np.deg2rad(spec.sector_deg / 2), np.deg2rad(spec.sector_deg) / columns

@@ -34,7 +34,7 @@ def belts(rng: np.random.Generator, network: Network, skins: Skins) -> list[Piec
             if len(foot) > 8:
                 foot = np.concatenate([foot, foot[:1]])
                 for k in range(0, len(foot) - 1, 12):
-                    pieces.append(Piece(_woods(rng, foot[k : k + 13], skins, (5, 11), -4.0)))
+                    pieces.append(Piece(_woods(rng, foot[k : k + 13], skins, (8, 13), -2.0)))
     return pieces
 
 
@@ -42,7 +42,7 @@ def ring(seed: int, x: float, y: float, radius: float, skins: Skins) -> Soup:
     """Woods round a place, beyond which nothing is traced."""
     rng = np.random.default_rng([seed, 8, int(x) % 2**31, int(y) % 2**31])
     a = np.linspace(0, 2 * np.pi, 161)
-    return _woods(rng, np.stack([x + radius * np.cos(a), y + radius * np.sin(a)], 1), skins, (6, 12), -30.0)
+    return _woods(rng, np.stack([x + radius * np.cos(a), y + radius * np.sin(a)], 1), skins, (9, 15), -3.0)
 
 
 def _woods(rng: np.random.Generator, foot: np.ndarray, skins: Skins, height: tuple[float, float], low: float) -> Soup:
@@ -52,7 +52,8 @@ def _woods(rng: np.random.Generator, foot: np.ndarray, skins: Skins, height: tup
         top[-1] = top[0]
     down, up = np.c_[foot, np.full(len(foot), low)], np.c_[foot, top]
     corners = np.stack([down[:-1], down[1:], up[1:], up[:-1]], 1)
-    tint = rng.uniform(0.35, 0.9, (len(foot) - 1, 1)) * np.ones(3)
-    # the middle of a leaf card has no holes
-    uv = 0.35 + 0.3 * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
-    return quads(corners, uv, int(rng.choice(skins.needle)), tint, LEAF)
+    tint = rng.uniform(0.75, 1.25) * np.ones(3)
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(foot, axis=0), axis=1))]) / 30.0
+    uv = np.stack([np.c_[along[k], np.full(len(foot) - 1, v)]
+                   for k, v in ((np.s_[:-1], 0.0), (np.s_[1:], 0.0), (np.s_[1:], 0.999), (np.s_[:-1], 0.999))], 1)
+    return quads(corners, uv, int(rng.choice(skins.woods)), tint, LEAF)

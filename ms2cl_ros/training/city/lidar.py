@@ -60,7 +60,8 @@ def timed_sweep(
     else:
         poses = (motion(firing.seconds) @ spec.T_base_lidar()).astype(np.float32)[firing.moment]
         rays = np.einsum("nij,nj->ni", poses[:, :3, :3], firing.rays)
-        origins = np.einsum("nij,nj->ni", poses[:, :3, :3], np.broadcast_to(firing.starts, rays.shape)) + poses[:, :3, 3]
+        starts = np.broadcast_to(firing.starts, rays.shape)
+        origins = np.einsum("nij,nj->ni", poses[:, :3, :3], starts) + poses[:, :3, 3]
     heard = echo.listen(scene, spec, scene.cast(origins, rays), origins, rays, air, rng)
     starts = np.broadcast_to(firing.starts, rays.shape)[heard.shot]
     points = np.c_[starts + firing.rays[heard.shot] * heard.distance[:, None], heard.intensity].astype(np.float32)

@@ -202,53 +202,6 @@ def asphalt(
     return finish(road, rng, 6, 0.02)
 
 
-def grass(rng: np.random.Generator) -> np.ndarray:
-    """6 x 6 m of lawn; tileable enough."""
-    tuft = cv2.GaussianBlur(rng.normal(0, 1, (128, 128)).astype(np.float32), (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
-    large = cv2.resize(rng.normal(0, 1, (6, 6)).astype(np.float32), (128, 128), interpolation=cv2.INTER_CUBIC)
-    light = (1 + 0.35 * tuft + 0.1 * large)[..., None]
-    return np.clip(np.array([84, 96, 52]) * rng.uniform(0.93, 1.07, 3) * rng.uniform(0.8, 1.15) * light, 0, 255).astype(
-        np.uint8
-    )
-
-
-def leaves(rng: np.random.Generator, autumn: bool = False) -> np.ndarray:
-    """A leaf card: clusters of leaves, holes between them."""
-    n = 64
-    card = np.zeros((n, n, 4), np.uint8)
-    hue, saturation, value = int(rng.integers(26, 48)), int(rng.integers(70, 165)), rng.uniform(45, 115)
-    if autumn:
-        hue, saturation, value = int(rng.integers(13, 25)), 150, rng.uniform(70, 125)
-    for _ in range(int(rng.integers(90, 170))):
-        hsv = [
-            int(hue + rng.integers(-4, 5)),
-            int(np.clip(saturation + rng.integers(-30, 30), 0, 255)),
-            int(np.clip(value * rng.uniform(0.45, 1.7), 5, 255)),
-        ]
-        rgb = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
-        r, a = rng.uniform(0, 30), rng.uniform(0, 2 * np.pi)
-        cv2.ellipse(
-            card,
-            (int(32 + r * np.cos(a)), int(32 + r * np.sin(a))),
-            (int(rng.integers(3, 6)), int(rng.integers(2, 4))),
-            float(rng.uniform(0, 180)),
-            0,
-            360,
-            [*map(int, rgb), SOLID],
-            -1,
-        )
-    return card
-
-
-def needles(rng: np.random.Generator) -> np.ndarray:
-    """A card of dark twigs full of needles."""
-    card = leaves(rng)
-    dark = cv2.cvtColor(card[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32)[..., None]
-    tone = np.array([0.62, 0.85, 0.62]) * rng.uniform(0.7, 1.0)
-    card[..., :3] = np.clip(dark * tone, 0, 255).astype(np.uint8)
-    return card
-
-
 def wild(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """The (h, w, 4) picture with colours that nobody has seen on it; its holes and panes stay where they are."""
     h, w = image.shape[:2]
@@ -266,13 +219,6 @@ def wild(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     else:
         rgb = np.broadcast_to(rng.uniform(10, 245, 3), (h, w, 3)) + rng.normal(0, rng.uniform(0, 30), (h, w, 1))
     return np.dstack([np.clip(rgb, 0, 255).astype(np.uint8), image[..., 3]])
-
-
-def bark(rng: np.random.Generator) -> np.ndarray:
-    """A trunk's skin."""
-    skin = np.empty((32, 32, 3), np.float32)
-    skin[:] = np.array([96, 84, 70]) * rng.uniform(0.7, 1.3)
-    return finish(skin * rng.uniform(0.6, 1.3, (1, 32, 1)) * rng.uniform(0.85, 1.15, (32, 1, 1)), rng)
 
 
 def planks(rng: np.random.Generator) -> np.ndarray:

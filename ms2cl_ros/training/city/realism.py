@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How like the real thing the city is: range images of both, by figures, by a picture and by a judge.
 
-    python -m ms2cl_ros.training.city.realism DATA SHARDS -o OUT
+    ms2cl realism DATA SHARDS -o OUT
 
-DATA: recorded drives in the compact layout; SHARDS: a folder of packed pairs. Writes statistics.png, side_by_side.jpg
-and realism.json. The judge is a small network that tells real from synthetic range images, tested on drives and streets
-that it has not seen; 50 % would be perfect.
+DATA: recorded drives in the compact layout; SHARDS: a folder of packed pairs. Writes statistics.png, side_by_side.jpg,
+city.jpg and realism.json. The judge is a small network that tells real from synthetic range images, tested on drives
+and streets that it has not seen; 50 % would be perfect.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.projection import cut
 from ms2cl_ros.core.sidecar import CameraInput
 from ms2cl_ros.core.types import AngularGrid
+from ms2cl_ros.training.city.sheets import FAR, NEAR, Pair, districts, sheet
 from ms2cl_ros.training.data import member
 from ms2cl_ros.training.drives import drive_folders, read_drive
 
-NEAR, FAR = 2.0, 90.0
 EDGE = 0.15
 COARSE = 4
 
@@ -64,7 +64,7 @@ def synthetic_looks(shards: Path) -> Looks:
     """Every pair of the shards in a folder; raises DataError if there are none."""
     paths = sorted(shards.glob("*.npz"))
     if not paths:
-        raise DataError(f"no shards (*.npz) in {shards}: write some with `ms2cl city pack`")
+        raise DataError(f"no shards (*.npz) in {shards}: write some with `ms2cl pack`")
     parts = {key: np.concatenate([np.array(member(p, key)) for p in paths]) for key in ("img", "rng", "scene")}
     return Looks(parts["img"][..., ::-1], parts["rng"].astype(np.float32), parts["scene"].astype(str))
 
@@ -91,6 +91,20 @@ def differences(real: dict[str, np.ndarray], synthetic: dict[str, np.ndarray]) -
     """Mean absolute difference by statistic over the rows where both have returns, and half the histogram's."""
     out = {k: float(np.nanmean(np.abs(real[k] - synthetic[k]))) for k in ("log_range", "spread", "empty", "edges")}
     return {**out, "histogram": float(np.abs(real["histogram"] - synthetic["histogram"]).sum() / 2)}
+
+
+def image_statistics(images: np.ndarray) -> dict[str, float]:
+    """Of (N, rows, columns, 3) uint8 pictures, where any of them shows something: `mean` brightness and `contrast` (its
+    deviation within a picture, on average), `saturation` (of HSV), `gradient` (mean step to the right-hand cell), all
+    as shares of white; `burnt`, `black`: shares of cells above 250 and below 12 of 255."""
+    seen = images.any((0, 3))
+    values = images.astype(np.float32) / 255.0
+    grey, cells = values @ np.array([0.299, 0.587, 0.114], np.float32), values[:, seen]
+    high, low, bright = cells.max(-1), cells.min(-1), grey[:, seen]
+    steps = np.abs(np.diff(grey, axis=2))[:, seen[:, 1:] & seen[:, :-1]]
+    return {"mean": float(bright.mean()), "contrast": float(bright.std(1).mean()),
+            "saturation": float(((high - low) / np.maximum(high, 1e-3)).mean()), "gradient": float(steps.mean()),
+            "burnt": float((bright > 250 / 255).mean()), "black": float((bright < 12 / 255).mean())}
 
 
 def figure(path: Path, real: dict[str, np.ndarray], synthetic: dict[str, np.ndarray], lidar: AngularGrid) -> None:
@@ -185,44 +199,32 @@ def _share_real(network: Any, x: np.ndarray) -> float:
         return float((network(torch.from_numpy(x))[:, 0] > 0).float().mean())
 
 
-def colour_ranges(ranges: np.ndarray) -> np.ndarray:
-    """(rows, columns, 3) uint8 red first: near red, far blue, nothing black."""
-    import cv2
-    share = (np.log(np.clip(ranges, NEAR, FAR)) - np.log(NEAR)) / np.log(FAR / NEAR)
-    colours = cv2.applyColorMap((255 * (1 - share)).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1].copy()
-    colours[ranges <= 0] = 0
-    return colours
+def beside(real: Looks, synthetic: Sequence[Sequence[Pair]]) -> np.ndarray:
+    """Two columns of recorded pairs, named by drive, before the synthetic ones. uint8 RGB."""
+    rows, columns = max(len(column) for column in synthetic), []
+    chosen = real.some(2 * rows, 0)
+    pairs = [Pair(f"recorded: {g}", i, r) for i, r, g in zip(chosen.images, chosen.ranges, chosen.group, strict=True)]
+    for k in range(2):
+        columns.append(pairs[k::2])
+    return sheet([*columns, *synthetic], 2)
 
 
-def sheet(columns: Sequence[tuple[str, Looks]], rows: int, seed: int, scale: int = 3) -> np.ndarray:
-    """A picture of `rows` pairs from each column's looks: the image above, its range image below. uint8, red first."""
-    import cv2
-    strips = []
-    for title, looks in columns:
-        chosen = looks.some(rows, seed)
-        parts = [np.full((26, looks.images.shape[2] * scale, 3), 255, np.uint8)]
-        cv2.putText(parts[0], title, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-        for image, ranges in zip(chosen.images, chosen.ranges):
-            for look in (image, colour_ranges(ranges)):
-                size = look.shape[1] * scale, look.shape[0] * scale
-                parts += [cv2.resize(look, size, interpolation=cv2.INTER_NEAREST),
-                          np.full((4, size[0], 3), 255, np.uint8)]
-        strips.append(np.concatenate(parts))
-    gap = np.full((strips[0].shape[0], 8, 3), 255, np.uint8)
-    return np.concatenate([x for strip in strips for x in (strip, gap)][:-1], 1)
-
-
-def main(data: Path, shards: Path, out: Path, camera: AngularGrid, lidar: AngularGrid) -> dict[str, Any]:
-    """Writes the figure, the picture and the figures of realism into `out`."""
+def main(data: Path, shards: Path, out: Path, camera: AngularGrid, lidar: AngularGrid,
+         assets: tuple[str, ...] = (), epochs: int = 12) -> dict[str, Any]:
+    """Writes statistics.png, side_by_side.jpg (recorded pairs among them: not to be passed on), city.jpg (synthetic
+    pairs only) and realism.json into `out`; returns what the last one holds."""
     import cv2
     out.mkdir(parents=True, exist_ok=True)
     real, synthetic = real_looks(data, camera, lidar), synthetic_looks(shards)
     a, b = statistics(real.ranges), statistics(synthetic.ranges)
     figure(out / "statistics.png", a, b, lidar)
-    cv2.imwrite(str(out / "side_by_side.jpg"),
-                sheet([("real", real), ("real", real.some(10**6, 1)), ("synthetic", synthetic),
-                       ("synthetic", synthetic)], 5, 0)[..., ::-1])
+    shown = districts(camera, lidar, assets=assets)
+    for name, picture in (("side_by_side.jpg", beside(real, shown)), ("city.jpg", sheet(shown))):
+        if not cv2.imwrite(str(out / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]):
+            raise DataError(f"cannot write {out / name}: is the folder writable, and is there space?")
     result = {"real": len(real.group), "synthetic": len(synthetic.group), "differences": differences(a, b),
-              "judge": judge(real, synthetic), f"judge_of_{COARSE}x{COARSE}_blocks": judge(real, synthetic, COARSE)}
+              "images": {"real": image_statistics(real.images), "synthetic": image_statistics(synthetic.images)},
+              "judge": judge(real, synthetic, 1, epochs),
+              f"judge_of_{COARSE}x{COARSE}_blocks": judge(real, synthetic, COARSE, epochs)}
     (out / "realism.json").write_text(json.dumps(result, indent=2) + "\n")
     return result

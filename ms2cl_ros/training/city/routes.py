@@ -152,9 +152,13 @@ def given_line(route: str, start: float, length: float, folder: Path | str | Non
     s = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(xyz[:, :2], axis=0), axis=1))])
     if s[-1] - start < 20:
         raise ConfigError(f"{route} is {s[-1]:.0f} m long; from {start:g} m on, less than 20 m are left")
-    even = np.arange(start, min(start + length, s[-1]), SPACING)
+    even = np.arange(0.0, s[-1], SPACING)
     xyz = np.stack([np.interp(even, s, xyz[:, k]) for k in range(3)], 1)
-    return gaussian_filter1d(xyz, 1.5 / SPACING, axis=0, mode="nearest")
+    pad = int(6 / SPACING)
+    # turned about its ends, so that smoothing does not shorten it
+    padded = np.pad(xyz, ((pad, pad), (0, 0)), mode="reflect", reflect_type="odd")
+    smooth = gaussian_filter1d(padded, 1.5 / SPACING, axis=0)[pad:-pad]
+    return smooth[(even >= start) & (even < start + length)]
 
 
 def _pose_file(route: str, folder: Path | str | None) -> Path:

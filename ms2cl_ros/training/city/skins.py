@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ms2cl_ros.training.city import painters
+from ms2cl_ros.training.city import foliage, painters
 from ms2cl_ros.training.city.catalogue import catalogue_of
 from ms2cl_ros.training.city.stock import Stock, stocked
 from ms2cl_ros.training.city.textures import TextureBook
@@ -24,6 +24,7 @@ class Skins:
     leaf: list[int]
     needle: list[int]
     clipped: list[int]
+    woods: list[int]
     bark: list[int]
     roof: list[int]
     stone: list[int]
@@ -53,15 +54,16 @@ def paint_skins(rng: np.random.Generator) -> Skins:
     slabs = [(150, 146, 140), (136, 132, 130), (164, 152, 140)]
     return Skins(
         book,
-        leaf=several(8, painters.leaves),
-        needle=several(4, painters.needles),
-        clipped=several(7, painters.leaves),
-        bark=several(4, painters.bark),
+        leaf=several(8, foliage.leaves),
+        needle=several(4, foliage.needles),
+        clipped=several(7, foliage.leaves),
+        woods=several(3, foliage.forest),
+        bark=several(4, foliage.bark),
         roof=[book.add(painters.courses(rng, 6, np.array(c), 0.14)) for c in tiles],
         stone=[book.add(painters.courses(rng, int(rng.choice([6, 8, 12])), np.array(c))) for c in stones],
         hall=several(5, painters.corrugated),
         paving=[book.add(painters.courses(rng, int(rng.choice([12, 16, 24])), np.array(c), 0.08, 1.0)) for c in slabs],
-        grass=several(3, painters.grass),
+        grass=several(3, foliage.grass),
         planks=several(4, painters.planks),
         bars=several(3, painters.bars),
         mesh=book.add(painters.bars(rng, 4)),
