@@ -153,6 +153,21 @@ def reembed(map_: Map, output: New,
 
 
 @app.command()
+def share(map_: Annotated[Path, typer.Argument(metavar="MAP", help="a file; it becomes a cache of the shared map")],
+          url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://USER@HOST/NAME")],
+          timeout: Annotated[float, typer.Option(min=1.0, help="seconds")] = 3600.0,
+          params_file: Params = None, set_: Set = None) -> None:
+    """Send a map to a server that a fleet shares. Example: ms2cl database share campus.db postgresql://fleet@hub/campus
+
+    What is there already is not sent again: run it once more if it was cut short.
+    """
+    from ms2cl_ros.tools.sharing import share as send
+    with bar("sending") as progress:
+        out = send(map_, url, read_config(params_file, set_), timeout, progress)
+    console.print(f"{out.submaps} submaps of {map_} are in {out.name}, which has {out.total}", highlight=False)
+
+
+@app.command()
 def export(map_: Map, output: Annotated[Path, typer.Option("-o", "--output", help=".geojson, .csv or .tum")],
            origin: Annotated[str, typer.Option(help="LAT,LON of the map's origin, x to the east; .geojson only")] = "",
            ) -> None:

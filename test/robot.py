@@ -22,8 +22,8 @@ def settings(tiny_model, tmp_path, **more):
 class Robot:
     """A plain node that plays the drivers and hears both nodes."""
 
-    def __init__(self, ros):
-        self.ros, self.node = ros, ros.node("robot")
+    def __init__(self, ros, namespace=""):
+        self.ros, self.node = ros, ros.node("robot", namespace=namespace)
         qos = QoSProfile(depth=50)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.pub = {name: self.node.create_publisher(kind, name, qos) for name, kind in (

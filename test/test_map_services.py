@@ -114,5 +114,5 @@ def test_views_are_rendered_while_no_cloud_waits(ros, tiny_model, tmp_path):
 def test_a_bounded_map_stays_bounded_and_so_does_its_path(ros, tiny_model, tmp_path):
     robot = mapping(ros, tiny_model, tmp_path, places=7, store__max_submaps=5)
     assert robot.mapper.store.count() <= 5
-    assert ros.spin_until(lambda: robot.path and robot.path.poses[-1].pose.position.x == 60.0
+    assert ros.spin_until(lambda: robot.path and robot.path.poses and robot.path.poses[-1].pose.position.x == 60.0
                           and len(robot.path.poses) == robot.mapper.store.count())

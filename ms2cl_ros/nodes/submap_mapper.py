@@ -102,8 +102,8 @@ class SubmapMapper(ClosingNode):
         self.get_logger().info(f"mapping into {self.store.name} ({self._count} submaps) with {encoder.sidecar.name}")
         limits = self.config.store
         if self.store.shared and (limits.max_submaps or limits.max_megabytes):
-            self.get_logger().warning(f"store.max_submaps and store.max_megabytes do nothing here: {self.store.name} is "
-                                      "shared; `ms2cl database prune` makes room in it for all")
+            self.get_logger().warning(f"store.max_submaps and store.max_megabytes do nothing here: {self.store.name} "
+                                      "is shared; `ms2cl database prune` makes room in it for all")
 
     def _connect(self, clouds: Stream) -> None:
         """Publishers, the subscription, timers and the worker."""

@@ -28,8 +28,8 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publishes the state as it is now."""
+        values = {**self._extra(), **self._health.values()}  # first, as they may give cause for a warning
         level, message = self._health.verdict(self._node.count_publishers)
-        values = {**self._extra(), **self._health.values()}
         status = DiagnosticStatus(level=LEVELS[level], message=message,
                                   name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._task}",
                                   values=[KeyValue(key=k, value=v) for k, v in values.items()])
@@ -45,7 +45,7 @@ def shared_map(store: Store, health: Health) -> dict[str, str]:
     except StoreError as e:
         return {"shared map": str(e)}
     if status.get("state") in ("away", "refused"):
-        health.warn("shared map", f"{status['reason']}; work goes on in the cache, in which {status['waiting']} submaps "
-                                  "wait to be sent")
+        health.warn("shared map", f"{status['reason']}; work goes on in the cache, in which {status['waiting']} "
+                                  "submaps wait to be sent")
     return {f"shared map: {key}": f"{value:.1f}" if isinstance(value, float) else str(value)
             for key, value in status.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from ms2cl_ros.training.city.beams import LidarSpec
 from ms2cl_ros.training.city.light import noise
@@ -14,17 +15,21 @@ from ms2cl_ros.training.city.scene import Hits, Scene, Surface
 from ms2cl_ros.training.city.soup import CAR, GROUND, LEAF, SIGN
 from ms2cl_ros.training.city.weather import Air
 
-# Received power below which nothing is reported: reflectivity x cosine / range^2. A road comes back up to about 70 m;
-# smooth paint, which mirrors the rest of the beam away, is lost much sooner where it is dark or aslant.
-THRESHOLD, PAINT_THRESHOLD = 1.2e-6, 3e-5
+# Received power below which nothing is reported: reflectivity x cosine / range^2. A road comes back up to about 70 m.
+THRESHOLD = 1.2e-6
 # What surfaces send back differs from place to place over about a metre, and little from shot to shot, as deviations of
 # the logarithm: what is lost is lost in patches.
 PATCHY, PATCH_METRES, SPECKLE = 0.35, 1.2, 0.12
+# Reflectivity of what looks black; dull things are brighter to infrared light than to the eye.
+LEAST_BACK = 0.08
+# Smooth paint mirrors most of the beam away. Where its brightness x cosine falls below this, give or take what dirt and
+# curvature make of it (deviation of the logarithm), nothing is reported however near it is.
+PAINT, PAINT_SPREAD = 0.035, 0.6
 # A pane is lost as a whole or not, more often aslant; the others show a curtain or, in a vehicle, the seats behind.
-PANE_METRES, PANE_LOST, PANE_LOST_ASLANT = 1.1, 0.35, 0.9
+PANE_METRES, PANE_LOST, PANE_LOST_ASLANT = 1.1, 0.15, 0.7
 BEHIND_PANE, BEHIND_WINDSCREEN = 0.12, 0.7
-# Share of shots of which leaves send back too little at any one distance.
-LEAF_LOST = 0.03
+# Leaves split the beam: some clumps of so many metres send back too little at any one distance.
+LEAF_LOST, CLUMP_METRES = 0.1, 0.15
 # Share of its light that fog throws straight back within a pulse's length of some 0.75 m: the lidar ratio of 1/20 sr
 # times pi; it rivals a wall at 25 m where one sees 100 m far (Hahner et al., ICCV 2021, model it so).
 FOG_RETURN = 0.12
@@ -63,8 +68,7 @@ def listen(
     fading = np.exp(PATCHY * _patches(points) + rng.normal(0, SPECKLE, len(met)))
     reflected[met] = back
     power[met] = back / distance[met] ** 2 * np.exp(-2 * air.extinction * distance[met]) * fading
-    power[met[_mirrored_away(surface, glass, points, cosine, power[met])]] = 0.0
-    power[met[(surface.material == LEAF) & (rng.random(len(met)) < LEAF_LOST)]] = 0.0
+    power[met[_swallowed(surface, glass, points, cosine, back, rng)]] = 0.0
     distance[met] += _behind(surface, glass, rng)
     if air.extinction > 0 or air.rain > 0:
         _clutter(spec, air, hits.distance, distance, power, reflected, rng)
@@ -81,16 +85,16 @@ def _reflected(
     """(n,) share of the beam that each surface sends back: its brightness times the cosine of incidence."""
     leaf, sign = surface.material == LEAF, surface.material == SIGN
     bright = (scene.textures.colour(surface.texture, hits.uv[met], 1) * surface.tint).mean(1)
-    reflectivity = np.clip(0.08 + 0.8 * bright, 0.05, 0.9)
+    reflectivity = np.clip(LEAST_BACK + 0.8 * bright, 0.05, 0.9)
     reflectivity = np.where(surface.material == GROUND, reflectivity * (1 - WET_LOST * air.wet), reflectivity)
     # a sign is made to send the light back where it came from; a leaf stands any way
     return np.where(leaf, 0.45 * 0.7, np.where(sign, 1.0, reflectivity * cosine))
 
 
-def _patches(points: np.ndarray) -> np.ndarray:
+def _patches(points: np.ndarray, metres: float = PATCH_METRES) -> np.ndarray:
     """(n,) smooth noise of unit deviation at (n, 3) points, whichever way their surface faces."""
     x, y, z = points.T
-    return noise(x + 0.7 * z, y - 0.7 * z, PATCH_METRES)
+    return noise(x + 0.7 * z, y - 0.7 * z, metres)
 
 
 def _pane(points: np.ndarray) -> np.ndarray:
@@ -100,13 +104,19 @@ def _pane(points: np.ndarray) -> np.ndarray:
     return ((mixed ^ mixed >> 13) * 2654435761 % 2**32) / 2**32
 
 
-def _mirrored_away(
-    surface: Surface, glass: np.ndarray, points: np.ndarray, cosine: np.ndarray, power: np.ndarray
+def _swallowed(
+    surface: Surface, glass: np.ndarray, points: np.ndarray, cosine: np.ndarray, back: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """(n,) bool: panes, and paint that is too dark, too far or too much aslant."""
-    lost = (surface.material == CAR) & ~glass & (power < PAINT_THRESHOLD)
+    """(n,) bool: shots at panes, at paint that is too dark or too much aslant, and into leaves that are lost."""
+    lost = np.zeros(len(glass), bool)
     k = np.flatnonzero(glass)
     lost[k] = _pane(points[k]) < PANE_LOST_ASLANT + (PANE_LOST - PANE_LOST_ASLANT) * cosine[k]
+    k = np.flatnonzero((surface.material == CAR) & ~glass)
+    spread = PAINT_SPREAD * (0.7 * _patches(points[k]) + 0.7 * rng.standard_normal(len(k)))
+    lost[k] = np.maximum(back[k] - LEAST_BACK * cosine[k], 0) * np.exp(spread) < PAINT
+    k = np.flatnonzero(surface.material == LEAF)
+    lost[k] = _patches(points[k], CLUMP_METRES) > norm.isf(LEAF_LOST)
     return lost
 
 
