@@ -148,8 +148,8 @@ def reembed(map_: Map, output: New,
     config = _with(params_file, set_, encoder__model=model or None)
     with bar("embedding") as progress:
         out = embed(map_, output, config, progress)
-    dropped = f"; {out.dropped} rendered views are left to be rendered anew" if out.dropped else ""
-    console.print(f"{out.submaps} submaps embedded with {out.model} in {output}{dropped}", highlight=False)
+    console.print(f"{out.submaps} submaps with {out.views} views, {out.rendered} of them rendered, by {out.model} in "
+                  f"{output}", highlight=False)
 
 
 @app.command()

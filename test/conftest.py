@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import time
@@ -166,3 +167,67 @@ def sensor_messages() -> Any:
     pytest.importorskip("sensor_msgs.msg")
     import synthetic_messages
     return synthetic_messages
+
+
+@pytest.fixture
+def ms2cl(monkeypatch, capsys):
+    """A run of the command line in this process: (exit code, stdout, stderr without line breaks)."""
+    from ms2cl_ros import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ms2cl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+            raise SystemExit(0)
+        said = capsys.readouterr()
+        return end.value.code, said.out, " ".join(said.err.split())
+    return run
+
+
+@pytest.fixture(scope="session")
+def config(tiny_model):
+    """The settings with which `maps` were made."""
+    from small_maps import config_of
+    return config_of(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def maps(tmp_path_factory, config):
+    """Maps of one town: `a`; `b`, the same road half a step on and 0.4 m aside; `off`, b in another frame; `far`."""
+    from small_maps import OFFSET, make_map, route, town
+
+    from ms2cl_ros.core.geometry import transform
+    folder, points = tmp_path_factory.mktemp("maps"), town()
+    half_on = [T @ transform([0.7, 0.4, 0.0]) for T in route()]
+    make_map(folder / "a.db", config, route(), session="monday", points=points)
+    make_map(folder / "b.db", config, half_on, session="tuesday", start_s=9000, points=points)
+    make_map(folder / "off.db", config, half_on, OFFSET, "tuesday", 9000, points)
+    make_map(folder / "far.db", config, route(), transform([500.0, 0.0, 0.0]), "elsewhere", 9000, town(seed=8))
+    return folder
+
+
+@pytest.fixture
+def copy(maps, tmp_path):
+    """A copy of `a` of `maps`, to be changed."""
+    shutil.copy(maps / "a.db", tmp_path / "a.db")
+    return tmp_path / "a.db"
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory):
+    """A model of the same grid, with descriptors half as long."""
+    folder = tmp_path_factory.mktemp("wider")
+    write_tiny_model(folder, "wider", 10)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_grid(tmp_path_factory):
+    """The tiny model with an elevation a degree higher: range images have to be rendered anew."""
+    import yaml
+    folder = tmp_path_factory.mktemp("higher")
+    write_tiny_model(folder, "higher")
+    tree = yaml.safe_load((folder / "model.yaml").read_text())
+    tree["lidar"]["grid"]["elevation_top_deg"] += 1.0
+    (folder / "model.yaml").write_text(yaml.safe_dump(tree))
+    return folder

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import apply, inverse, rotation_z, transform
 from ms2cl_ros.core.mapper import Mapper
-from ms2cl_ros.core.types import PointCloud, StampedPose
+from ms2cl_ros.core.types import PointCloud, StampedPose, View
 
 T_BASE_LIDAR = transform([0.3, 0.0, 1.7])
 STEP = 2.0
+OFFSET = transform([30.0, -12.0, 1.5]) @ rotation_z(np.deg2rad(25.0))
 
 
 def config_of(model: Path, **stages) -> Config:
@@ -77,3 +79,21 @@ def make_map(path: Path, config: Config, poses: list[np.ndarray], T_map_world: n
             assert mapper.add_scan(scan(points, T, stamp), StampedPose(stamp, T_map_world @ T, np.eye(6) * 0.01),
                                    T_BASE_LIDAR) is not None
     return path
+
+
+def add_rendered_view(path: Path, config: Config, submap_id: int = 2, aside: float = 1.75) -> None:
+    """Adds a view metres to the left of a submap, with the descriptors of its own."""
+    with open_map(path, Encoder.load(config.encoder).sidecar, write=True) as store:
+        view = store.submap(submap_id).views[0]
+        store.add_views(submap_id, [View(view.T_map_base @ transform([0, aside, 0]), view.headings, view.descriptors,
+                                         rendered=True)])
+
+
+def damage(path: Path, submap_id: int) -> None:
+    """Flips a bit of a submap's range image."""
+    db = sqlite3.connect(path)
+    blob = bytearray(db.execute("SELECT panorama FROM scans WHERE submap = ?", (submap_id,)).fetchone()[0])
+    blob[20] ^= 4
+    db.execute("UPDATE scans SET panorama = ? WHERE submap = ?", (bytes(blob), submap_id))
+    db.commit()
+    db.close()

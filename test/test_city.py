@@ -225,7 +225,7 @@ def test_the_query_drives_the_same_way_a_little_to_the_side(city: City) -> None:
     assert (np.einsum("ni,ni->n", back[1:, :3, 0], np.diff(back[:, :3, 3], axis=0)) > 0).all()
 
 
-# the HDL-64E's lasers do not sit in one point: test_city_sensors
+# the HDL-64E's lasers do not sit in one point, so that near by their elevations look others from its origin
 @pytest.mark.parametrize(("beams", "top"), [(32, 10.67), (16, 15.0)])
 def test_beams_keep_to_their_elevations(city: City, scenes: list[Scene], beams: int, top: float) -> None:
     spec = dataclasses.replace(lidar.lidar_spec(beams, 2.0), range_noise=0.0)

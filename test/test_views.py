@@ -10,8 +10,10 @@ from box_street import HOUSES, POST, STREET, T_BASE_LIDAR, VAN, pose, sweep, tru
 
 from ms2cl_ros.core.accumulation import Sighting, thin, without_carrier
 from ms2cl_ros.core.config import ViewsConfig
+from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.geometry import apply, distance, inverse, lidar_view, transform, yaw
-from ms2cl_ros.core.projection import render_ranges
+from ms2cl_ros.core.projection import close_gaps, coarse, locate, render_ranges
+from ms2cl_ros.core.sidecar import RangeMap
 from ms2cl_ros.core.types import AngularGrid, RangeImage, View
 from ms2cl_ros.core.views import agreed, covered, free, lattice, offsets, out_of_sight, render_view, shows_enough
 
@@ -192,3 +194,52 @@ def test_a_sighting_too_far_away_from_the_map_origin_renders_the_same(drive):
     there = render_view(moved, away @ pose(-5.0, 1.0) @ SENSOR, GRID, 0.2, 1.5, 60.0).ranges
     assert distance(moved[0].T_map_base, drive[0].T_map_base) > 5e6
     assert (np.abs(here - there) < 0.01).mean() > 0.98
+
+
+# the projection beneath ----------------------------------------------------------------------------------------------
+
+
+def test_closing_fills_a_narrow_gap_with_what_lies_around_it_and_keeps_a_wide_one_and_the_outline():
+    ranges = np.full((8, 800), 30.0, np.float32)
+    ranges[:, 100:140] = 8.0
+    ranges[:, 110:112] = 30.0
+    ranges[:, 114] = 0.0
+    ranges[:, 120:132] = 30.0
+    closed = close_gaps(RangeImage(ranges, AngularGrid(8, 160, 5.2, 0.4, 0.45).panorama()), 0.2).ranges
+    assert (closed[:, 100:120] == 8.0).all()
+    assert (closed[:, 120:132] == 30.0).all()
+    assert (closed[:, 90:100] == 30.0).all()
+    assert (closed[:, 140:] == 30.0).all()
+
+
+def test_closing_goes_round_the_seam_behind_the_robot():
+    ranges = np.zeros((8, 800), np.float32)
+    ranges[:, [799, 1]] = 10.0
+    closed = close_gaps(RangeImage(ranges, AngularGrid(8, 160, 5.2, 0.4, 0.45).panorama()), 0.4).ranges
+    assert (closed[:, 0] == 10.0).all()
+
+
+def test_coarse_bins_are_the_nearest_return_of_each_block_by_the_logarithm_of_range():
+    spec, grid = RangeMap(rows=24, columns=80, bins=32, near=2.0, far=90.0), GRID
+    ranges = np.zeros((48, 800), np.float32)
+    ranges[:2, :2] = [[50.0, 0.0], [2.0 * (90.0 / 2.0) ** (10.5 / 32), 60.0]]
+    ranges[0, 2], ranges[0, 4] = 1.0, 119.0
+    bins = coarse(RangeImage(ranges, grid.panorama()), spec, 160)
+    assert bins.dtype == np.uint8
+    assert bins.shape == (24, 400)
+    assert bins[0, :4].tolist() == [10, 0, 31, 32]
+
+
+def test_a_range_map_that_does_not_divide_the_grid_is_refused():
+    with pytest.raises(ModelError, match="does not divide"):
+        coarse(RangeImage(np.zeros((48, 800), np.float32), GRID.panorama()), RangeMap(20, 80, 32, 2.0, 90.0), 160)
+
+
+def test_points_are_located_in_the_cells_that_they_are_rendered_to():
+    points = np.random.default_rng(3).uniform([-30, -30, -6], [30, 30, 3], (4000, 3)).astype(np.float32)
+    grid = GRID.panorama()
+    ranges, cell = locate(points, grid)
+    image = np.full(grid.rows * grid.columns, np.inf, np.float32)
+    np.minimum.at(image, cell[cell >= 0], ranges[cell >= 0])
+    image[np.isinf(image)] = 0.0
+    np.testing.assert_array_equal(image.reshape(grid.rows, -1), render_ranges(points, grid, 0.0, 500.0).ranges)

@@ -14,14 +14,17 @@ from ms2cl_ros.core.accumulation import Motion, Sighting, merge, straighten, thi
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import SensorError
-from ms2cl_ros.core.geometry import apply, distance, inverse, lidar_view, rotation_angle, transform
-from ms2cl_ros.core.projection import close_gaps, coarse, cut, render_ranges
+from ms2cl_ros.core.geometry import apply, distance, lidar_view, rotation_angle
+from ms2cl_ros.core.projection import coarse, cut, render_ranges
 from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.surroundings import Surroundings
 from ms2cl_ros.core.types import PointCloud, RangeImage, StampedPose, Submap, View
+from ms2cl_ros.core.views import render_view
 
 # Scans are merged no nearer to each other than this share of `submaps.accumulate`, unless the robot turns.
 SCANS_APART, TURNED = 0.1, np.deg2rad(5.0)
+# Gaps that are closed in a merged range image if the points are not thinned, metres.
+DEFAULT_GAP = 0.1
 
 
 @dataclass(frozen=True)
@@ -173,14 +176,13 @@ class Mapper:
             self._scans.popleft()
 
     def _complete(self) -> Submap:
-        """Merges the scans around the oldest keyframe and stores the submap."""
+        """Merges the scans around the oldest keyframe, looks at them from its centre and stores the submap."""
         scan, limits, keep = self._keyframes[0], self._config.sensors, self._config.submaps
         near = [s.sighting for s in self._scans if abs(s.travelled - scan.travelled) <= keep.accumulate]
-        voxel = keep.voxel or 0.1
-        points = merge(near, scan.pose.T_map_base, voxel)
-        T_view_base = inverse(transform([*scan.sighting.T_base_lidar[:3, 3]]))
-        panorama = render_ranges(apply(T_view_base, points), self._grid.panorama(), limits.min_range, limits.max_range)
-        submap = self._keep(scan, close_gaps(panorama, voxel), points)
+        points = merge(near, scan.pose.T_map_base, keep.voxel)
+        panorama = render_view(near, scan.sighting.T_map_view, self._grid, keep.voxel or DEFAULT_GAP, limits.min_range,
+                               limits.max_range, sparse=True)
+        submap = self._keep(scan, panorama, points)
         self._keyframes.popleft()
         return submap
 

@@ -23,6 +23,7 @@ from ms2cl_ros.core.sidecar import Sidecar
 
 FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quotes what it cannot read
 PATIENCE = 20.0  # seconds that a reader waits for another process to bring an old map up to date
+LOOSE = 0.1  # share of a file that may be free room before a copy is written without it, which takes longer
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "journal_size_limit = 67108864")
 
 
@@ -243,7 +244,11 @@ class SqliteFile:
         """In one step on a connection of its own: a snapshot, which holds no writer up."""
         with closing(sqlite3.connect(self._uri(self._immutable), uri=True, timeout=10.0)) as source, \
                 closing(sqlite3.connect(temporary, isolation_level=None)) as copy:
-            source.backup(copy)
+            pages, free = (source.execute(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "freelist_count"))
+            if free > LOOSE * pages:
+                source.execute("VACUUM INTO ?", (str(temporary),))
+            else:
+                source.backup(copy)
             # a file without a WAL beside it can be carried away, and read where nothing can be written
             copy.execute("PRAGMA journal_mode = DELETE")
 

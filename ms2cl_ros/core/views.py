@@ -18,9 +18,10 @@ from ms2cl_ros.core.types import AngularGrid, RangeImage, View
 # Of the ranges that the sightings have in a cell, nearest first: how far down the list the view's is, and how many of
 # the sightings must have one at all. One sweep sees several rays a cell and keeps the nearest; the least of all sweeps
 # is nearer than that, and has every stray point in it.
-QUANTILE, SHARE = 0.1, 0.2
-# The nearest sightings are looked at; more of them cost time and, measured, blur the view.
-MOST = 8
+# Only the nearest sightings are looked at: more of them cost time and, measured, blur the view.
+QUANTILE, SHARE, MOST = 0.1, 0.2, 8
+# For scans of a few beams, of which hardly two fill the same cell: all of them, and the middle one.
+SPARSE_QUANTILE, SPARSE_SHARE, SPARSE_MOST = 0.5, 0.0, 64
 # Rows in which sweeps return less than this share of their fullest row, up to the top and the bottom, are out of sight.
 ROW_SHARE = 0.1
 # Gaps up to this much wider than a voxel are closed.
@@ -36,33 +37,35 @@ Station = tuple[float, np.ndarray]
 
 
 def render_view(sightings: Sequence[Sighting], T_map_view: np.ndarray, grid: AngularGrid, voxel: float,
-                min_range: float, max_range: float) -> RangeImage:
+                min_range: float, max_range: float, sparse: bool = False) -> RangeImage:
     """The whole turn as seen from `T_map_view` (sensor's place, base's axes), 0 where nothing is known to be.
 
     Each sighting's points that stand still are looked at for themselves, gaps as wide as a `voxel` closed, so that
-    nothing shines through; of what they show in a cell, a near one is taken on which several agree.
+    nothing shines through; of what they show in a cell, a near one is taken on which several agree. `sparse`: the
+    sightings are scans of a few beams, each of which fills only some of the cells.
     """
+    quantile, share, most = (SPARSE_QUANTILE, SPARSE_SHARE, SPARSE_MOST) if sparse else (QUANTILE, SHARE, MOST)
     panorama = grid.panorama()
     looks, seen = [], np.zeros(grid.rows)
-    for s in sorted(sightings, key=lambda s: distance(s.T_map_view, T_map_view))[:MOST]:
+    for s in sorted(sightings, key=lambda s: distance(s.T_map_view, T_map_view))[:most]:
         points = apply(inverse(T_map_view) @ s.T_map_base, s.still())
         looks.append(close_gaps(render_ranges(points, panorama, min_range, max_range), voxel * GAP_VOXELS).ranges)
         seen += (s.panorama.ranges > 0).sum(1)
     if not looks:
         return RangeImage(np.zeros((grid.rows, panorama.columns), np.float32), panorama)
-    ranges = agreed(np.stack(looks))
+    ranges = agreed(np.stack(looks), quantile, share)
     ranges[out_of_sight(seen)] = 0.0
     return RangeImage(ranges, panorama)
 
 
-def agreed(looks: np.ndarray) -> np.ndarray:
+def agreed(looks: np.ndarray, quantile: float = QUANTILE, share: float = SHARE) -> np.ndarray:
     """(rows, columns) float32 of (n, rows, columns) ranges of the same cells, 0 = no return."""
     ordered = np.where(looks > 0, looks, np.float32(np.inf)).transpose(1, 2, 0).copy()
     ordered.sort(-1)
     count = np.isfinite(ordered).sum(-1)
-    chosen = np.floor(QUANTILE * np.maximum(count - 1, 0)).astype(np.intp)
+    chosen = np.floor(quantile * np.maximum(count - 1, 0)).astype(np.intp)
     ranges = np.take_along_axis(ordered, chosen[..., None], -1)[..., 0]
-    ranges[count < max(1, math.ceil(SHARE * len(looks)))] = 0.0
+    ranges[count < max(1, math.ceil(share * len(looks)))] = 0.0
     return ranges
 
 

@@ -15,7 +15,7 @@ from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.mapper import embedded
+from ms2cl_ros.core.mapper import Mapper, embedded
 from ms2cl_ros.core.projection import close_gaps, render_ranges
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap
 from ms2cl_ros.tools.rebuilding import building, by_session
@@ -25,33 +25,39 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Reembedded:
-    """`submaps`: how many the new map has. `dropped`: rendered views that it has not; they are rendered anew."""
+    """How many submaps and views the new map has, and how many of the views were rendered."""
 
     submaps: int
-    dropped: int
+    views: int
+    rendered: int
     model: str
 
 
 def reembed(map_: str | Path, output: Path, config: Config, progress: Progress | None = None) -> Reembedded:
     """Writes a new map at `output`: submaps, poses and sessions of `map_`, descriptors of `config.encoder.model`.
 
-    Range images are taken as stored where the new model has the same grid, else rendered from the points kept.
-    Rendered views are left out, and their submaps marked, so that the mapper renders them anew. `map_` is only read;
-    killed half way, it leaves nothing at `output`. Raises StoreError if a submap neither fits nor keeps points.
+    Range images are taken as stored where the new model has the same grid, else rendered from the points kept. Views
+    from elsewhere are rendered anew as `config.views` says; with a spacing of 0 that is left to the mapper. `map_` is
+    only read; killed half way, it leaves nothing at `output`. Raises StoreError if a submap neither fits nor keeps
+    points.
     """
-    encoder, dropped = Encoder.load(config.encoder), 0
+    encoder = Encoder.load(config.encoder)
     with open_map(map_, None, write=False) as old, building(output) as part:
-        total = old.count()
+        total = old.count() * (2 if config.views.spacing else 1)
         with open_map(part, encoder.sidecar, write=True) as new:
             for done, (name, submap, first) in enumerate(by_session(old)):
                 if first:
                     new.begin_session(name)
                 new.add(_anew(submap, encoder, config, old.name))
-                dropped += sum(v.rendered for v in submap.views)
                 if progress:
                     progress(done + 1, total)
+            mapper = Mapper(config, encoder, new)
+            while mapper.render_ripe(final=True):
+                if progress:
+                    progress(total - len(new.unrendered()), total)
             new.save(output)
-            return Reembedded(new.count(), dropped, encoder.sidecar.name)
+            scanned = sum(not view.rendered for _, _, view in new.views_after(0))
+            return Reembedded(new.count(), new.view_count(), new.view_count() - scanned, encoder.sidecar.name)
 
 
 def _anew(submap: Submap, encoder: Encoder, config: Config, name: str) -> Submap:

@@ -28,8 +28,9 @@ PAINT, PAINT_SPREAD = 0.035, 0.6
 # A pane is lost as a whole or not, more often aslant; the others show a curtain or, in a vehicle, the seats behind.
 PANE_METRES, PANE_LOST, PANE_LOST_ASLANT = 1.1, 0.15, 0.7
 BEHIND_PANE, BEHIND_WINDSCREEN = 0.12, 0.7
-# Leaves split the beam: some clumps of so many metres send back too little at any one distance.
-LEAF_LOST, CLUMP_METRES = 0.1, 0.15
+# Leaves split the beam: some clumps of so many metres send back too little at any one distance; what comes back comes from
+# so far inside on average.
+LEAF_LOST, CLUMP_METRES, INTO_LEAVES = 0.1, 0.15, 0.2
 # Share of its light that fog throws straight back within a pulse's length of some 0.75 m: the lidar ratio of 1/20 sr
 # times pi; it rivals a wall at 25 m where one sees 100 m far (Hahner et al., ICCV 2021, model it so).
 FOG_RETURN = 0.12
@@ -121,9 +122,10 @@ def _swallowed(
 
 
 def _behind(surface: Surface, glass: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) metres: how far behind a pane lies what sends the beam back."""
-    deep = np.where(surface.material == CAR, BEHIND_WINDSCREEN, BEHIND_PANE)
-    return np.where(glass, deep * (0.8 + 0.4 * rng.random(len(glass))), 0.0)
+    """(n,) metres: how far behind a pane or inside a crown lies what sends the beam back."""
+    pane = np.where(surface.material == CAR, BEHIND_WINDSCREEN, BEHIND_PANE) * (0.8 + 0.4 * rng.random(len(glass)))
+    leaves = np.where(surface.material == LEAF, rng.exponential(INTO_LEAVES, len(glass)), 0.0)
+    return np.where(glass, pane, leaves)
 
 
 def _clutter(

@@ -190,9 +190,8 @@ class Ground:
         if x.kind in ("field", "wood", "park"):
             yard, size = lawn, 6.0
         band(x.edge, x.edge + FRONT, top - 0.018, top - 0.018, yard, size, tint * 0.95)
-        soup = merge(parts)
-        if near:
-            soup, _ = cut(soup, self.network.outside, -0.02)
+        # not only at junctions: bands also fold inside tight bends, and where one road goes on in another
+        soup, _ = cut(merge(parts), self.network.outside, -0.02)
         if len(soup):
             self.pieces.append(Piece(soup))
 
