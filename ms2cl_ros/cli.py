@@ -191,14 +191,15 @@ def demo(out: Annotated[Path, typer.Option(help="where the map, the figures and 
          drive: Annotated[Path | None, typer.Option(help="a KITTI raw drive instead of the synthetic street")] = None,
          route: Annotated[str, typer.Option(help="of the synthetic city: block, eight, there_and_back, kitti:00 or a "
                                                 "pose file")] = "block",
-         length: Annotated[float, typer.Option(help="metres of it")] = 400.0,
+         length: Annotated[float, typer.Option(help="metres of it; 0: 400, or the whole of a given route")] = 0.0,
          start: Annotated[float, typer.Option(help="where on a given route they begin, metres")] = 0.0,
          seed: Annotated[int, typer.Option(help="of the synthetic city")] = 1,
          rate: Annotated[float, typer.Option(help="times real time")] = 1.0) -> None:
     """Build a map with one drive and localise a camera in it, through the real nodes."""
     from ms2cl_ros.demo import main as run_demo
-    from ms2cl_ros.training.city.recipe import Recipe
-    run_demo(out, drive, Recipe(seed=seed, route=route, length=length, start=start), rate, console)
+    from ms2cl_ros.training.city.recipe import GENERATED, WHOLE, Recipe
+    metres = length or (400.0 if route in GENERATED else WHOLE)
+    run_demo(out, drive, Recipe(seed=seed, route=route, length=metres, start=start), rate, console)
 
 
 @app.command("config")

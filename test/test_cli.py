@@ -50,8 +50,8 @@ def test_a_mistake_is_one_message_and_exit_code_1_without_a_traceback(arguments,
 
 
 def test_a_drive_is_converted_mapped_and_localised_by_four_commands(bag, tmp_path):
-    code, _, said = ms2cl("map", bag, "-o", tmp_path / "m.db", "-p", "submaps.distance=0.0", "-p", "submaps.headings=4", "-p",
-                          "views.spacing=0.0")
+    code, _, said = ms2cl("map", bag, "-o", tmp_path / "m.db", "-p", "submaps.distance=0.0", "-p",
+                          "submaps.headings=4", "-p", "views.spacing=0.0")
     assert code == 0, said
     assert "4 submaps from 4 scans" in said
     code, table, said = ms2cl("localize", bag, "--map", tmp_path / "m.db", "--json", tmp_path / "matches.jsonl")

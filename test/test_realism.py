@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the judge and the shards need torch")
+torch = pytest.importorskip("torch", reason="the judge and the shards need torch")
 pytest.importorskip("embreex", reason="tracing the city needs embreex")
 
 from ms2cl_ros.core.errors import DataError
@@ -22,6 +23,15 @@ from ms2cl_ros.training.city.sheets import Pair
 
 CAMERA, LIDAR = AngularGrid(64, 160, 11.6, 0.4, 0.45), AngularGrid(48, 160, 5.2, 0.4, 0.45)
 DATA = Path(os.environ.get("MS2CL_DATA", Path(__file__).parents[2] / "shared/data"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """The networks are so small that threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def looks(ranges: np.ndarray, groups: int = 2) -> Looks:

@@ -42,7 +42,7 @@ def render_view(sightings: Sequence[Sighting], T_map_view: np.ndarray, grid: Ang
 
     Each sighting's points that stand still are looked at for themselves, gaps as wide as a `voxel` closed, so that
     nothing shines through; of what they show in a cell, a near one is taken on which several agree. `sparse`: the
-    sightings are scans of a few beams, each of which fills only some of the cells.
+    sightings are scans of a few beams, each of which fills only some of the cells and rows.
     """
     quantile, share, most = (SPARSE_QUANTILE, SPARSE_SHARE, SPARSE_MOST) if sparse else (QUANTILE, SHARE, MOST)
     panorama = grid.panorama()
@@ -54,7 +54,8 @@ def render_view(sightings: Sequence[Sighting], T_map_view: np.ndarray, grid: Ang
     if not looks:
         return RangeImage(np.zeros((grid.rows, panorama.columns), np.float32), panorama)
     ranges = agreed(np.stack(looks), quantile, share)
-    ranges[out_of_sight(seen)] = 0.0
+    if not sparse:
+        ranges[out_of_sight(seen)] = 0.0
     return RangeImage(ranges, panorama)
 
 

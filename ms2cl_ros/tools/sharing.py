@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def share(map_: Path, url: str, config: Config, timeout: float, progress: Progre
     if not map_.expanduser().is_file():
         raise StoreError(f"no map at {map_}")
     end = time.monotonic() + timeout
-    with open_fleet(url, Encoder.load(config.encoder).sidecar, True, map_.expanduser()) as store:
+    with closing(open_fleet(url, Encoder.load(config.encoder).sidecar, True, map_.expanduser())) as store:
         while not store.settle(min(LOOK, max(end - time.monotonic(), 0.0))):
             status = store.status()
             if status["state"] == "refused" or time.monotonic() > end:

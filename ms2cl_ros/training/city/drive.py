@@ -100,7 +100,7 @@ def synthesize(
         folder, (s, poses) = _folder(job, k), drive_poses(city, p, step_m)
         if len(s) < 2:
             raise ConfigError(f"pass {k + 1} has {len(s)} frames on a route of {city.route.length:.0f} m; it wants two")
-        stamps = kitti_files.START_NS + k * PAUSE_NS + np.round(s * 1e9 / speed).astype(np.int64)
+        stamps = kitti_files.START_NS + k * PAUSE_NS + clock(s, step_m, speed)
         sensors = tuple(n for n, on in zip(kitti_files.SENSORS, (p.camera, p.lidar, True), strict=True) if on)
         kitti_files.write_drive(folder, stamps, poses, job.lidar.T_base_lidar(), sensors)
         frames += [(job, k, i) for i in range(len(s))]
@@ -109,6 +109,12 @@ def synthesize(
         if progress:
             progress(done, len(frames))
     return Summary(tuple(drives), recipe, city.route.length, time.perf_counter() - began)
+
+
+def clock(travelled: np.ndarray, step_m: float, speed: float) -> np.ndarray:
+    """(n,) int64 nanoseconds since the first frame; stretches that are left out take as long as a frame's step."""
+    driven = np.minimum(np.diff(travelled, prepend=travelled[0]), step_m)
+    return np.round(np.cumsum(driven) * 1e9 / speed).astype(np.int64)
 
 
 def _claim(job: _Job) -> None:

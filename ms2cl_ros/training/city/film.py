@@ -25,11 +25,11 @@ class Film:
     `vignette`: 0 none, 1 as a simple lens; `flare`: 0 none, 1 plain to see; `drops` on the lens; `quality` of the
     JPEG, 0 for none."""
 
-    exposure: float = 0.145
+    exposure: float = 0.2
     balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gamma: float = 2.15
-    contrast: float = 0.4
-    saturation: float = 1.0
+    gamma: float = 1.6
+    contrast: float = 0.7
+    saturation: float = 0.85
     noise: float = 1.0
     blur: float = 0.45
     smear: tuple[float, float] = (0.0, 0.0)
@@ -42,13 +42,13 @@ class Film:
 def draw_film(rng: np.random.Generator, weather: str, wildness: float = 0.0) -> Film:
     """A day's camera: mildly different from day to day, at `wildness` 1 hardly to be recognised."""
     w = wildness
-    exposure = rng.uniform(0.1, 0.19) * BRIGHTER.get(weather, 1.0)
+    exposure = rng.uniform(0.15, 0.27) * BRIGHTER.get(weather, 1.0)
     return Film(
         exposure=exposure * float(np.exp(rng.normal(0, 0.45 * w))),
         balance=tuple((rng.uniform(0.95, 1.05, 3) * np.exp(rng.normal(0, 0.17 * w, 3))).tolist()),
-        gamma=rng.uniform(2.0, 2.3) * float(np.exp(rng.normal(0, 0.2 * w))),
-        contrast=float(np.clip(rng.uniform(0.1, 0.7) + rng.normal(0, 0.3 * w), -0.3, 1.0)),
-        saturation=max(0.0, 1.0 + rng.uniform(-0.9, 0.6) * w),
+        gamma=rng.uniform(1.4, 1.7) * float(np.exp(rng.normal(0, 0.2 * w))),
+        contrast=float(np.clip(rng.uniform(0.5, 1.0) + rng.normal(0, 0.3 * w), -0.3, 1.0)),
+        saturation=max(0.0, rng.uniform(0.7, 0.95) + rng.uniform(-0.7, 0.6) * w),
         noise=float(np.exp(rng.uniform(-0.3, 0.3) + rng.uniform(0, 2.2) * w)),
         blur=0.45 + rng.exponential(0.8) * w,
         smear=tuple((rng.normal(0, [2.5 * w + 0.2, 0.8 * w + 0.1])).tolist()),

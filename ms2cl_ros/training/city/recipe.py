@@ -10,6 +10,9 @@ from ms2cl_ros.core.errors import ConfigError
 
 DISTRICTS = ("residential", "old_town", "arterial", "park", "industrial", "country", "mixed")
 SEASONS = ("spring", "summer", "autumn", "winter")
+GENERATED = ("block", "eight", "there_and_back")
+# More metres than any route has.
+WHOLE = 1e9
 WEATHERS = ("fair", "overcast", "low_sun", "fog", "rain")
 
 
