@@ -125,8 +125,8 @@ def prune(map_: Map,
         raise Ms2clError("prune wants to be told what goes: --max-submaps, --max-megabytes, --session, --duplicates "
                          "or --damaged")
     said = ", ".join(f"{n} {what}" for what, n in out.gone.items())
-    console.print(f"removed: {said}; {out.left} submaps are left, {out.before:.2f} -> {out.after:.2f} MB (the file "
-                  "keeps its length, its free room is used again)", highlight=False)
+    console.print(f"removed: {said}; {out.left} submaps are left, {out.before:.2f} -> {out.after:.2f} MB (what is "
+                  "free now keeps its place on the disk and is used again)", highlight=False)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.geometry import quaternion
 from ms2cl_ros.ros.replay import Drive, Outcome, private_graph, run, write_summary
 from ms2cl_ros.tools.convert import Options, convert_kitti_raw
@@ -29,12 +30,13 @@ from ms2cl_ros.tools.report import draw, examples, recall_table
 if TYPE_CHECKING:
     from ms2cl_ros.training.city.recipe import Recipe
 
-PRODUCTS = ("drive", "map_bag", "query_bag", "map.db", "map.db-wal", "map.db-shm", "map.db.lock", "log",
+PRODUCTS = ("map_bag", "query_bag", "map.db", "map.db-wal", "map.db-shm", "map.db.lock", "log",
             "parameters.yaml", "summary.json", "report.png")
 
 
 def main(out: Path, drive: Path | None, recipe: Recipe, rate: float, console: Console) -> None:
-    """Runs the demo into `out`; raises Ms2clError where any stage fails. What an earlier run left there is removed."""
+    """Runs the demo into `out`; raises Ms2clError where any stage fails. What an earlier run left there is removed, but
+    for a synthetic drive of the same recipe."""
     # a plain `kill` ends it as Ctrl-C does, so that the nodes are stopped too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     private_graph()
@@ -62,7 +64,11 @@ def _synthetic(out: Path, recipe: Recipe, console: Console) -> tuple[Drive, Path
     passes = [replace(p, visits=v) for p, v in zip((MAP_PASS, QUERY_PASS), visits)]
     with _bar(console) as (say, progress):
         say("making a city and driving through it twice")
-        made = synthesize(out / "drive", recipe, passes=passes, progress=progress)
+        try:
+            made = synthesize(out / "drive", recipe, passes=passes, progress=progress)
+        except DataError:  # drives of another recipe
+            shutil.rmtree(out / "drive")
+            made = synthesize(out / "drive", recipe, passes=passes, progress=progress)
         folders = [d.folder for d in made.drives]
         for folder, bag in zip(folders, ("map_bag", "query_bag")):
             say(f"writing {bag}")

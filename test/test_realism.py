@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the judge and the shards need torch")
+pytest.importorskip("torch", reason="the judge and the shards need torch")
 pytest.importorskip("embreex", reason="tracing the city needs embreex")
+
+import torch
 
 from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.types import AngularGrid

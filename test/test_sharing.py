@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """`ms2cl database share`: a file becomes part of a shared map, once; and how a fleet gets a new model."""
 
+import sqlite3
+
 import postgres_server
 import pytest
-from small_maps import config_of
+from small_maps import config_of, damage
 
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.tools.database import info
+from ms2cl_ros.tools.database import check, info, prune
+from ms2cl_ros.tools.merge import merge
 from ms2cl_ros.tools.reembed import reembed
 from ms2cl_ros.tools.sharing import share
 
@@ -37,6 +40,28 @@ def test_a_file_is_shared_whole_and_once_however_often_it_is_sent(copy, url, con
     found = info(url)
     assert (found.submaps, found.views, [s.name for s in found.sessions]) == (35, 35, ["monday"])
     assert postgres_server.PASSWORD not in sent.name + found.name
+
+
+def test_what_is_shared_keeps_its_order_and_can_be_joined_with_a_file(maps, copy, url, config, tmp_path):
+    share(copy, url, config, 60.0)
+    with open_map(url, None, write=False) as shared, open_map(maps / "a.db", None, write=False) as file:
+        assert [stamp for _, stamp, _ in shared.poses()] == [stamp for _, stamp, _ in file.poses()]
+    apart = config_of(config.encoder.model, submaps={"distance": 0.5})
+    assert merge(url, maps / "b.db", tmp_path / "both.db", apart).submaps == 70
+    assert merge(copy, maps / "b.db", tmp_path / "again.db", apart).submaps == 70
+    with sqlite3.connect(tmp_path / "again.db") as db:
+        assert db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'fleet%'").fetchall() == []
+
+
+def test_damage_in_a_cache_is_removed_there_and_nothing_that_the_fleet_has(copy, url, config):
+    share(copy, url, config, 60.0)
+    damage(copy, 5)
+    assert prune(copy, config, damaged=True).gone == {"damaged records": 1}
+    assert share(copy, url, config, 60.0).total == 35, "it was fetched again"
+    assert check(copy) == check(url) == []
+    assert info(url).submaps == 35
+    with pytest.raises(StoreError, match="cache of a shared map"):
+        prune(copy, config, twins=True)
 
 
 def test_two_maps_shared_by_one_server_are_one_map(maps, copy, url, config, tmp_path):

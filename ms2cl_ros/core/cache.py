@@ -12,7 +12,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -79,7 +79,10 @@ class Cache(SqliteStore):
             db.execute(f"CREATE TRIGGER {name} {event} {free} BEGIN {note} END")
         db.execute(f"INSERT INTO fleet_sessions SELECT id, {RANDOM}, NULL FROM sessions")
         db.execute(f"INSERT INTO fleet_submaps SELECT id, {RANDOM}, 1, 0 FROM submaps")
-        db.execute(f"INSERT INTO fleet_outbox SELECT uid, {ADDED}, 0 FROM fleet_submaps")
+        # numbered as they were made, so that they are sent in that order
+        db.execute(f"INSERT INTO fleet_outbox SELECT uid, {ADDED}, submap FROM fleet_submaps")
+        db.execute("UPDATE fleet_meta SET value = (SELECT coalesce(max(submap), 0) + 1 FROM fleet_submaps) "
+                   "WHERE key = 'number'")
 
     # what is known of the server -------------------------------------------------------------------------------------
 
@@ -278,6 +281,12 @@ class Cache(SqliteStore):
             if gone:
                 self._revise()
         return gone
+
+
+def is_cache(path: Path) -> bool:
+    """Whether the map in a file is kept in step with a shared one. Raises StoreError if it is no map."""
+    with closing(SqliteFile.open(path, None, write=False)) as file:
+        return bool(file.read("SELECT 1 FROM sqlite_master WHERE name = 'fleet_meta'"))
 
 
 def cut_loose(path: Path) -> None:

@@ -28,6 +28,7 @@ from ms2cl_ros.core.server_rows import SUBMAP, Rows
 from ms2cl_ros.core.server_tables import prepare
 from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.sqlite import SqliteStore
+from ms2cl_ros.core.sqlite_file import SqliteFile
 from ms2cl_ros.core.store import MadeWith, Session, Store
 from ms2cl_ros.core.types import RangeImage, Submap, View
 
@@ -41,8 +42,8 @@ class PostgresStore(Store):
 
     shared = True
 
-    def __init__(self, server: Server, meta: dict[str, str], model: Sidecar | None, write: bool, robot: str) -> None:
-        self._server, self._meta, self._model, self._writes = server, meta, model, write
+    def __init__(self, server: Server, meta: dict[str, str], write: bool, robot: str) -> None:
+        self._server, self._meta, self._writes = server, meta, write
         self.name, self.robot = server.name, robot
         self._rows = Rows(server.name, schema.grid(meta["grid"]).panorama(), int(meta["size"]))
         self._unsure: dict[int, Write] = {}
@@ -58,7 +59,7 @@ class PostgresStore(Store):
         """
         server = Server(url)
         try:
-            return cls(server, prepare(server, model, write), model, write, robot)
+            return cls(server, prepare(server, model, write), write, robot)
         except BaseException:
             server.close()
             raise
@@ -142,16 +143,13 @@ class PostgresStore(Store):
     def save(self, path: Path) -> None:
         """Writes the map as of one moment to a file, as an SQLite map, while others go on reading and writing.
 
-        Ids and sessions are numbered anew. Raises StoreError if it was opened without a model, or if the file cannot
-        be written.
+        Ids and sessions are numbered anew. Raises StoreError if the file cannot be written.
         """
-        if self._model is None:
-            raise StoreError(f"the map {self.name} was opened without its model, and a copy has to name it: give the "
-                             f"model '{self._meta['model']}'")
         path = Path(path).expanduser().resolve()
         temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.filling")
         try:
-            with SqliteStore.open(temporary, self._model, write=True) as copy:
+            meta = {key: self._meta[key] for key in schema.MADE_WITH} | {"revision": "0"}
+            with SqliteStore(SqliteFile.open(temporary, None, write=True, meta=meta)) as copy:
                 with closing(self._server.another()) as server:
                     server.read(lambda db: self._pour(db, copy))
                 copy.save(path)

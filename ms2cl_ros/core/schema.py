@@ -67,6 +67,9 @@ def statements() -> list[str]:
     return [s for s in TABLES.split(";\n") if s.strip()]
 
 
+MADE_WITH = ("model", "fingerprint", "grid", "size", "checksum")
+
+
 def meta(model: Sidecar) -> dict[str, str]:
     """What a new map remembers of the model that makes it."""
     out = {"model": model.name, "fingerprint": model.fingerprint, "revision": "0",

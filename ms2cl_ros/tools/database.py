@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ms2cl_ros.core.cache import Cache, is_cache
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.database import is_url, open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.retention import make_room, thin
 from ms2cl_ros.core.store import MadeWith, Store
@@ -128,18 +130,26 @@ def prune(database: str | Path, config: Config, *, session: int | None = None, d
           twins: bool = False) -> Pruned:
     """Removes damaged records, a session, near-duplicates (`twins`) and what is over the limits of `config.store`.
 
-    Raises StoreError if another process writes the map, or if there is no such session.
+    Of the cache of a shared map only damaged records are removed, and fetched again by the nodes where the server has
+    them. Raises StoreError if another process writes the map, or if there is no such session.
     """
     gone: dict[str, int] = {}
+    limited = bool(config.store.max_submaps or config.store.max_megabytes)
+    cached = not is_url(database) and is_cache(Path(database))
+    if cached and (session is not None or twins or limited):
+        raise StoreError(f"{database} is the cache of a shared map, from which it would be removed for every robot: say so "
+                         "by the URL of the shared map, or thin a copy made with `ms2cl database merge` or ~/save")
     with open_map(database, None, write=True) as store:
         before = store.megabytes()
         if damaged:
-            gone["damaged records"] = len(store.drop_damaged())
+            with closing(Cache.at(Path(database), None)) if cached else nullcontext() as cache:
+                known = cache.forget_damaged() if cache is not None else []
+            gone["damaged records"] = len(known) + len(store.drop_damaged())
         if session is not None:
             gone[f"submaps of session {session}"] = store.remove(_members(store, session))
         if twins:
             gone["near-duplicates"] = thin(store, config)
-        if config.store.max_submaps or config.store.max_megabytes:
+        if limited:
             gone["submaps over the limit"] = make_room(store, config, slack=0.0)
         return Pruned(gone, store.count(), before, store.megabytes())
 

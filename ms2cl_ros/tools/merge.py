@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ms2cl_ros.core.cache import cut_loose
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
@@ -49,6 +50,7 @@ def merge(a: str | Path, b: str | Path, output: Path, config: Config, *, align: 
         T_a_b, said = _judge(first, second, config, align, trust_frames, tolerance)
         with building(output) as part:
             first.save(part)
+            cut_loose(part)  # where A is the cache of a shared map, the new one is not
             with open_map(part, None, write=True) as joined:
                 last = max((key for key, _, _ in joined.poses()), default=0)
                 _append(joined, second, T_a_b, progress)

@@ -14,8 +14,8 @@ from ms2cl_ros.core.types import AngularGrid
 # Two prisms against each other, turns a minute, as measured on a Livox Mid: Brazeal et al., Sensors 21 (2021) 4722.
 PRISMS_RPM = (7294.0, -4664.0)
 # An HDL-64E as it is, not as its data sheet has it. Straight lines through the points of each beam of that on KITTI's
-# car (height over distance from the axis; the same in two drives) give these elevations, and that the beams of either block
-# come from one point, to 0.6 mm. The maker's calibration files put them 26 mm left and right.
+# car (height over distance from the axis; the same in two drives) give these elevations, and that the beams of either
+# block come from one point, to 0.6 mm. The maker's calibration files put them 26 mm left and right.
 HDL_ELEVATIONS = (
     1.94, 1.57, 1.30, 0.87, 0.58, 0.18, -0.09, -0.45, -0.80, -1.20, -1.49, -1.83, -2.21, -2.55, -2.87, -3.24,
     -3.54, -3.94, -4.22, -4.59, -4.91, -5.25, -5.61, -5.96, -6.33, -6.68, -7.00, -7.29, -7.68, -8.06, -8.31, -8.71,

@@ -22,14 +22,14 @@ THRESHOLD = 1.2e-6
 PATCHY, PATCH_METRES, SPECKLE = 0.35, 1.2, 0.12
 # Reflectivity of what looks black; dull things are brighter to infrared light than to the eye.
 LEAST_BACK = 0.08
-# Smooth paint mirrors most of the beam away. Where its brightness x cosine falls below this, give or take what dirt and
-# curvature make of it (deviation of the logarithm), nothing is reported however near it is.
-PAINT, PAINT_SPREAD = 0.035, 0.6
+# Smooth paint mirrors most of the beam away, and its dirt sends back only a share of LEAST_BACK. Where reflectivity x
+# cosine falls below PAINT, give or take what curvature makes of it (deviation of the logarithm), nothing is reported.
+DIRT, PAINT, PAINT_SPREAD = 0.4, 0.045, 0.6
 # A pane is lost as a whole or not, more often aslant; the others show a curtain or, in a vehicle, the seats behind.
 PANE_METRES, PANE_LOST, PANE_LOST_ASLANT = 1.1, 0.15, 0.7
 BEHIND_PANE, BEHIND_WINDSCREEN = 0.12, 0.7
-# Leaves split the beam: some clumps of so many metres send back too little at any one distance; what comes back comes from
-# so far inside on average.
+# Leaves split the beam: some clumps of so many metres send back too little at any one distance; what comes back comes
+# from so far inside on average.
 LEAF_LOST, CLUMP_METRES, INTO_LEAVES = 0.1, 0.15, 0.2
 # Share of its light that fog throws straight back within a pulse's length of some 0.75 m: the lidar ratio of 1/20 sr
 # times pi; it rivals a wall at 25 m where one sees 100 m far (Hahner et al., ICCV 2021, model it so).
@@ -115,7 +115,7 @@ def _swallowed(
     lost[k] = _pane(points[k]) < PANE_LOST_ASLANT + (PANE_LOST - PANE_LOST_ASLANT) * cosine[k]
     k = np.flatnonzero((surface.material == CAR) & ~glass)
     spread = PAINT_SPREAD * (0.7 * _patches(points[k]) + 0.7 * rng.standard_normal(len(k)))
-    lost[k] = np.maximum(back[k] - LEAST_BACK * cosine[k], 0) * np.exp(spread) < PAINT
+    lost[k] = (back[k] - (1 - DIRT) * LEAST_BACK * cosine[k]) * np.exp(spread) < PAINT
     k = np.flatnonzero(surface.material == LEAF)
     lost[k] = _patches(points[k], CLUMP_METRES) > norm.isf(LEAF_LOST)
     return lost

@@ -97,11 +97,12 @@ def image_statistics(images: np.ndarray) -> dict[str, float]:
     """Of (N, rows, columns, 3) uint8 pictures, where any of them shows something: `mean` brightness and `contrast` (its
     deviation within a picture, on average), `saturation` (of HSV), `gradient` (mean step to the right-hand cell), all
     as shares of white; `burnt`, `black`: shares of cells above 250 and below 12 of 255."""
-    seen = images.any((0, 3))
+    seen = np.asarray(images.any((0, 3)))
     values = images.astype(np.float32) / 255.0
     grey, cells = values @ np.array([0.299, 0.587, 0.114], np.float32), values[:, seen]
     high, low, bright = cells.max(-1), cells.min(-1), grey[:, seen]
-    steps = np.abs(np.diff(grey, axis=2))[:, seen[:, 1:] & seen[:, :-1]]
+    both = seen[:, 1:] & seen[:, :-1]
+    steps = np.abs(np.diff(grey, axis=2))[:, both]
     return {"mean": float(bright.mean()), "contrast": float(bright.std(1).mean()),
             "saturation": float(((high - low) / np.maximum(high, 1e-3)).mean()), "gradient": float(steps.mean()),
             "burnt": float((bright > 250 / 255).mean()), "black": float((bright < 12 / 255).mean())}
@@ -200,13 +201,14 @@ def _share_real(network: Any, x: np.ndarray) -> float:
 
 
 def beside(real: Looks, synthetic: Sequence[Sequence[Pair]]) -> np.ndarray:
-    """Two columns of recorded pairs, named by drive, before the synthetic ones. uint8 RGB."""
-    rows, columns = max(len(column) for column in synthetic), []
-    chosen = real.some(2 * rows, 0)
-    pairs = [Pair(f"recorded: {g}", i, r) for i, r, g in zip(chosen.images, chosen.ranges, chosen.group, strict=True)]
-    for k in range(2):
-        columns.append(pairs[k::2])
-    return sheet([*columns, *synthetic], 2)
+    """Two columns of recorded pairs, of every drive in turn, before the synthetic ones. uint8 RGB."""
+    rows, drives = max(len(column) for column in synthetic), np.unique(real.group)
+    pairs = []
+    for n in range(2 * rows):
+        own = np.flatnonzero(real.group == drives[n % len(drives)])
+        i = own[(2 * (n // len(drives)) + 1) * len(own) // 5 % len(own)]
+        pairs.append(Pair(f"recorded: {real.group[i]}", real.images[i], real.ranges[i]))
+    return sheet([pairs[:rows], pairs[rows:], *synthetic], 2)
 
 
 def main(data: Path, shards: Path, out: Path, camera: AngularGrid, lidar: AngularGrid,
@@ -220,7 +222,7 @@ def main(data: Path, shards: Path, out: Path, camera: AngularGrid, lidar: Angula
     figure(out / "statistics.png", a, b, lidar)
     shown = districts(camera, lidar, assets=assets)
     for name, picture in (("side_by_side.jpg", beside(real, shown)), ("city.jpg", sheet(shown))):
-        if not cv2.imwrite(str(out / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88]):
+        if not cv2.imwrite(str(out / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80]):
             raise DataError(f"cannot write {out / name}: is the folder writable, and is there space?")
     result = {"real": len(real.group), "synthetic": len(synthetic.group), "differences": differences(a, b),
               "images": {"real": image_statistics(real.images), "synthetic": image_statistics(synthetic.images)},

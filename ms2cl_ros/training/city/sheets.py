@@ -25,7 +25,8 @@ from ms2cl_ros.training.city.recipe import Day, Recipe
 NEAR, FAR = 2.0, 90.0
 SHOWN = {"residential": "summer", "old_town": "spring", "arterial": "summer", "park": "autumn"}
 WEATHERS = ("fair", "overcast", "low_sun")
-LENGTH, STEP, SPEED = 320.0, 20.0, 8.0
+# Metres round the block, between the places chosen from, and how far a view should go straight on.
+LENGTH, STEP, STRAIGHT, SPEED = 700.0, 10.0, 50.0, 8.0
 _TITLE, _GAP, _INK, _PAPER = 24, 4, (30, 30, 30), 255
 
 
@@ -38,7 +39,7 @@ class Pair:
     ranges: np.ndarray
 
 
-def districts(camera: AngularGrid, lidar: AngularGrid, seed: int = 1,
+def districts(camera: AngularGrid, lidar: AngularGrid, seed: int = 4,
               assets: tuple[str, ...] = ()) -> list[list[Pair]]:
     """A column of pairs for each of four districts, one for each of three weathers, each at another place."""
     return [_district(camera, lidar, name, season, seed, assets) for name, season in SHOWN.items()]
@@ -52,7 +53,7 @@ def _district(camera: AngularGrid, lidar: AngularGrid, name: str, season: str, s
         rng = np.random.default_rng([seed, 13, number])
         drive = DrivePass(day=Day(number, season, weather))
         travelled, poses = drive_poses(city, drive, STEP)
-        k = (2 * number + 1) * len(poses) // (2 * len(WEATHERS))
+        k = _straightest(poses, number)
         scene, light = scene_at(city, drive, poses[k], travelled[k] / SPEED), daylight(rng, weather, season)
         swept = sweep(scene, facing(spec, lidar), poses[k], rng, air=light.air)[:, :3]
         view = apply(lidar_view(spec.T_base_lidar()), swept)
@@ -60,6 +61,14 @@ def _district(camera: AngularGrid, lidar: AngularGrid, name: str, season: str, s
         title = f"{name}, {weather}".replace("_", " ")
         out.append(Pair(title, eye(scene, light, poses[k], rng), cut(whole, 0.0, lidar.columns).ranges))
     return out
+
+
+def _straightest(poses: np.ndarray, third: int) -> int:
+    """Of a drive's first, second or last third, the pose after which the street turns least."""
+    ahead = np.concatenate([poses, poses])[:, :2, 0]
+    turns = 1 - np.einsum("ni,ni->n", ahead[: len(poses)], ahead[int(STRAIGHT / STEP) :][: len(poses)])
+    first, last = (len(poses) * k // len(WEATHERS) for k in (third, third + 1))
+    return first + int(np.argmin(turns[first:last]))
 
 
 def colour_ranges(ranges: np.ndarray) -> np.ndarray:
