@@ -231,3 +231,29 @@ def other_grid(tmp_path_factory):
     tree["lidar"]["grid"]["elevation_top_deg"] += 1.0
     (folder / "model.yaml").write_text(yaml.safe_dump(tree))
     return folder
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL on loopback for one module's tests. Skips where it is not installed."""
+    pytest.importorskip("psycopg", reason="the extra [fleet] is not installed")
+    import postgres_server
+    if postgres_server.programs() is None:
+        pytest.skip(postgres_server.MISSING)
+    running = postgres_server.Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def url(server):
+    """The URL of a database without a map."""
+    return server.database()
+
+
+@pytest.fixture
+def hurry(monkeypatch):
+    """A shared map is looked at more often than in earnest."""
+    from ms2cl_ros.core import exchanger
+    monkeypatch.setattr(exchanger, "PERIOD", 0.1)
+    monkeypatch.setattr(exchanger, "LONGEST", 0.5)

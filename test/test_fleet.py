@@ -5,14 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections import Counter
-from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -20,7 +14,6 @@ import postgres_server
 import pytest
 from tiny_submaps import MODEL, rendered, submap
 
-from ms2cl_ros.core import exchanger
 from ms2cl_ros.core.cache import Cache
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
@@ -34,25 +27,7 @@ psycopg = pytest.importorskip("psycopg", reason="the extra [fleet] is not instal
 if postgres_server.programs() is None:
     pytest.skip(postgres_server.MISSING, allow_module_level=True)
 
-ROBOT = Path(__file__).resolve().parent / "fleet_robot.py"
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = postgres_server.Server()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def url(server):
-    return server.database()
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    monkeypatch.setattr(exchanger, "PERIOD", 0.1)
-    monkeypatch.setattr(exchanger, "LONGEST", 0.5)
+pytestmark = pytest.mark.usefixtures("hurry")
 
 
 @pytest.fixture
@@ -344,42 +319,3 @@ def test_while_the_server_is_away_everything_goes_on_and_is_made_good_afterwards
     assert a.status()["failures"] == 0
     with open_map(url, MODEL, write=False) as shared:
         assert (places(shared), shared.check()) == (wanted, [])
-
-
-def start(url, cache, first, count, pause=0.0):
-    return subprocess.Popen([sys.executable, str(ROBOT), url, str(cache), str(first), str(count), str(pause)],
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROBOT.parent.parent)})
-
-
-def acknowledged(robot):
-    """Reads a robot's words up to the end: the places of the submaps that were acknowledged."""
-    return [float(line) for line in robot.stdout if line[0].isdigit()]
-
-
-def test_robots_and_server_are_killed_in_the_middle_and_nothing_acknowledged_is_lost_or_twice(server, url, tmp_path):
-    rng, known = np.random.default_rng(4), Counter()
-    for turn in range(2):
-        caches = [tmp_path / "a.db", "-"]
-        robots = [start(url, cache, 10_000 * (i + 1) + 1000 * turn, 500) for i, cache in enumerate(caches)]
-        for robot in robots:
-            assert robot.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.05, 0.4))
-        server.kill(everything=bool(turn % 2))
-        time.sleep(rng.uniform(0.0, 0.2))
-        server.start()
-        time.sleep(rng.uniform(0.05, 0.4))
-        for robot in robots:
-            robot.send_signal(signal.SIGKILL)
-        for robot in robots:
-            known.update(acknowledged(robot))
-            robot.wait()
-    with open_map(url, MODEL, True, tmp_path / "a.db") as store:  # what waits in a cache is sent by whoever opens it
-        assert store.settle(30)
-        assert store.check() == []
-    with open_map(url, MODEL, write=False) as shared:
-        there = Counter(places(shared))
-        assert shared.check() == []
-    assert not set(known) - set(there)
-    assert max(there.values()) == 1
-    assert len(known) > 20

@@ -21,18 +21,6 @@ if postgres_server.programs() is None:
     pytest.skip(postgres_server.MISSING, allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def server():
-    running = postgres_server.Server()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def url(server):
-    return server.database()
-
-
 def test_a_file_is_shared_whole_and_once_however_often_it_is_sent(copy, url, config):
     sent = share(copy, url, config, 60.0)
     assert (sent.submaps, sent.total) == (35, 35)

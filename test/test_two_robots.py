@@ -17,26 +17,14 @@ if postgres_server.programs() is None:
 from robot import Robot, settings
 from synthetic_messages import camera_info, image
 
-from ms2cl_ros.core import exchanger, sidecar
+from ms2cl_ros.core import sidecar
 from ms2cl_ros.core.database import open_map
 from ms2cl_ros.nodes.place_matcher import PlaceMatcher
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
 from ms2cl_ros.ros import health
 
+pytestmark = pytest.mark.usefixtures("hurry")
 PATIENCE = 60.0
-
-
-@pytest.fixture(scope="module")
-def server():
-    running = postgres_server.Server()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch):
-    monkeypatch.setattr(exchanger, "PERIOD", 0.1)
-    monkeypatch.setattr(exchanger, "LONGEST", 0.5)
 
 
 class Rover(Robot):
@@ -100,6 +88,16 @@ def test_two_robots_map_and_find_each_others_places_while_the_server_comes_and_g
         assert Counter(round(T[0, 3]) for _, _, T in shared.poses()) == {10 * place: 1 for place in range(14)}
         assert shared.check() == []
         assert sorted(s.submaps for s in shared.sessions()) == [7, 7]
+
+
+def test_one_wrong_match_does_not_send_for_another_part_of_the_map(ros, server, tiny_model, tmp_path, monkeypatch):
+    rover, asked = Rover(ros, "a", server.database(), tiny_model, tmp_path), []
+    rover.map(range(4))
+    assert rover.knows(4)
+    monkeypatch.setattr(rover.matcher._store, "look_around", lambda xy: asked.append(xy))
+    assert all(rover.finds(place, 20.0 + i) for i, place in enumerate([1, 1, 1, 3, 1, 1, 1, 1, 1, 3]))
+    assert ros.spin_until(lambda: len(asked) == 2)
+    assert [round(float(x)) for x, _ in asked] == [10, 10]
 
 
 def test_limits_of_one_robot_do_not_shrink_a_shared_map(ros, server, tiny_model, tmp_path):

@@ -137,8 +137,8 @@ def prune(database: str | Path, config: Config, *, session: int | None = None, d
     limited = bool(config.store.max_submaps or config.store.max_megabytes)
     cached = not is_url(database) and is_cache(Path(database))
     if cached and (session is not None or twins or limited):
-        raise StoreError(f"{database} is the cache of a shared map, from which it would be removed for every robot: say so "
-                         "by the URL of the shared map, or thin a copy made with `ms2cl database merge` or ~/save")
+        raise StoreError(f"{database} is the cache of a shared map, and what goes from it goes for every robot: prune "
+                         "the shared map by its URL, or a copy made with ~/save")
     with open_map(database, None, write=True) as store:
         before = store.megabytes()
         if damaged:

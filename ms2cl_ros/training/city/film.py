@@ -16,6 +16,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LEAST_BLUR = 0.25
 # Fog fills the picture with its own light, and an automatic exposure lets it; against the sun it closes.
 BRIGHTER = {"fog": 2.4, "low_sun": 0.85}
+# Without the sun a camera's tone shows its darkest and brightest less far apart.
+FLATTER = {"overcast": 0.6, "rain": 0.6, "fog": 0.5}
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,12 @@ def draw_film(rng: np.random.Generator, weather: str, wildness: float = 0.0) -> 
     """A day's camera: mildly different from day to day, at `wildness` 1 hardly to be recognised."""
     w = wildness
     exposure = rng.uniform(0.15, 0.27) * BRIGHTER.get(weather, 1.0)
+    contrast = rng.uniform(0.5, 1.0) * FLATTER.get(weather, 1.0)
     return Film(
         exposure=exposure * float(np.exp(rng.normal(0, 0.45 * w))),
         balance=tuple((rng.uniform(0.95, 1.05, 3) * np.exp(rng.normal(0, 0.17 * w, 3))).tolist()),
         gamma=rng.uniform(1.4, 1.7) * float(np.exp(rng.normal(0, 0.2 * w))),
-        contrast=float(np.clip(rng.uniform(0.5, 1.0) + rng.normal(0, 0.3 * w), -0.3, 1.0)),
+        contrast=float(np.clip(contrast + rng.normal(0, 0.3 * w), -0.3, 1.0)),
         saturation=max(0.0, rng.uniform(0.7, 0.95) + rng.uniform(-0.7, 0.6) * w),
         noise=float(np.exp(rng.uniform(-0.3, 0.3) + rng.uniform(0, 2.2) * w)),
         blur=0.45 + rng.exponential(0.8) * w,

@@ -38,6 +38,10 @@ LIMITS, SUBMAPS = SensorsConfig(), SubmapsConfig()
 MAP_STEP, REACH, SPEED = 2.0, 12.0, 8.0
 # Where a map's view lies to the query: metres along and aside (either way), degrees (standard deviation).
 ALONG, ASIDE, TURN_DEG = 1.25, 0.9, 2.0
+# No sensor rack is level: radians that its front hangs down, mean and standard deviation from rack to rack.
+NOD = 0.0095, 0.004
+# A shot for every shot of the sensor near by, every second one where the map thins them out anyway.
+TRUE_STEP_DEG, MAP_STEP_DEG = 0.1728, 0.25
 WEATHERS, CHANCES = ("fair", "overcast", "low_sun", "fog", "rain"), (0.62, 0.16, 0.1, 0.05, 0.07)
 
 
@@ -71,11 +75,11 @@ def city_pairs(plan: Outing, camera_grid: AngularGrid, lidar_grid: AngularGrid,
     one way only, every 2 m.
     """
     rng = np.random.default_rng([plan.recipe.seed, 12])
-    city, lidar = build_city(plan.recipe), lidar_spec(64, 0.25)
+    city, lidar = build_city(plan.recipe), lidar_spec(64, MAP_STEP_DEG)
     before = DrivePass(lateral_offset=rng.normal(0, 0.3), day=plan.other, light=1)
     mapped = _mapped(city, before, lidar, lidar_grid, rng)
     places = np.array([s.T_map_base[:2, 3] for s in mapped])
-    near_only = facing(lidar, lidar_grid)
+    near_only, nod = facing(lidar_spec(64, TRUE_STEP_DEG), lidar_grid), _nod(rng)
     spec = camera_spec(0.5)
     eye = CellCamera(spec, camera_grid)
     out: dict[str, list] = {key: [] for key in ("img", "rng", "rng2", "view", "moved", "pose", "scene", "s")}
@@ -85,7 +89,7 @@ def city_pairs(plan: Outing, camera_grid: AngularGrid, lidar_grid: AngularGrid,
         light = daylight(rng, plan.today.weather, plan.today.season, plan.recipe.wildness)
         mounted = shaken(spec, rng, plan.recipe.wildness).T_base_camera()
         for s, T in zip(*drive_poses(city, drive, spacing), strict=True):
-            scene, moved = scene_at(city, drive, T, s / SPEED), _moved(rng)
+            T, scene, moved = T @ nod, scene_at(city, drive, T, s / SPEED), _moved(rng)
             around = np.argsort(np.linalg.norm(places - T[:2, 3], axis=1))
             chosen = _heard([mapped[i] for i in around if np.linalg.norm(places[i] - T[:2, 3]) < REACH], rng)
             T_view = T @ moved @ lidar.T_base_lidar()
@@ -109,11 +113,19 @@ def _moved(rng: np.random.Generator) -> np.ndarray:
     return T
 
 
+def _nod(rng: np.random.Generator) -> np.ndarray:
+    angle = rng.normal(*NOD)
+    T = np.eye(4)
+    T[[0, 0, 2, 2], [0, 2, 0, 2]] = np.cos(angle), np.sin(angle), -np.sin(angle), np.cos(angle)
+    return T
+
+
 def _mapped(city: City, drive: DrivePass, lidar: LidarSpec, grid: AngularGrid,
             rng: np.random.Generator) -> list[Sighting]:
     """What the mapper keeps of each sweep of a pass."""
-    out = []
-    for s, T in zip(*drive_poses(city, drive, MAP_STEP), strict=True):
+    out, nod = [], _nod(rng)
+    for s, on_road in zip(*drive_poses(city, drive, MAP_STEP), strict=True):
+        T = on_road @ nod
         swept = sweep(scene_at(city, drive, T, s / SPEED), lidar, T, rng)[:, :3]
         points = apply(lidar.T_base_lidar(), swept)
         out.append(Sighting(T, lidar.T_base_lidar(), thin(without_carrier(points, SUBMAPS.carrier), SUBMAPS.voxel),
