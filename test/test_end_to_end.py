@@ -121,4 +121,4 @@ def test_the_picture_of_a_run_is_drawn(street, offline, tmp_path):
 
 def test_the_defaults_are_those_that_the_demo_starts_from(street):
     _, _, config = street
-    assert replace(config, frames=Config().frames, store=Config().store) == Config()
+    assert replace(config, frames=Config().frames, store=Config().store, views=Config().views) == Config()
