@@ -194,15 +194,13 @@ def test_a_moved_submap_answers_with_its_new_pose(store, kind):
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
-def test_removed_and_replaced_views_are_never_answered_again(store, kind):
+def test_removed_views_are_never_answered_again(store, kind):
     fill(store, range(20))
     index = Index(store, D, IndexConfig(kind=kind))
     index.refresh()
     store.remove([2, 3, 20])
-    store.replace_views(5, [View(transform([0.0, 0.0, 0.0]), np.arange(HEADINGS) * 0.1, place(400))])
     index.refresh()
     assert max(index.search(seen(n, 0), 1)[0][0] for n in (1, 2, 19, 4)) < 0.9  # where it was there: 0.999
-    assert ids(index.search(seen(400, 2), 1)) == [5]
     assert sorted(ids(index.search(unit(3), 500))) == sorted(set(range(1, 21)) - {2, 3, 20})
 
 
@@ -271,10 +269,13 @@ def test_a_failure_in_the_background_is_raised_by_the_next_refresh_and_tried_aga
 
 
 def test_views_are_not_kept_in_memory(large):
+    def views() -> int:
+        gc.collect()
+        return sum(type(thing) is View for thing in gc.get_objects())
+    before = views()  # those of other tests
     index = Index(large, D)
     index.refresh()
-    gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, View)]
+    assert views() == before
 
 
 def test_searching_leaves_the_process_its_cores(large):

@@ -213,14 +213,6 @@ def test_removed_submaps_are_gone_with_their_views_and_their_ids_never_come_back
         assert [key for key, _, _ in writer.poses()] == [1, 2, 4]
 
 
-def test_replaced_views_get_new_ids_and_change_the_revision(tmp_path):
-    with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
-        kept, before = writer.add(submap(1.0)), writer.revision()
-        new, = writer.replace_views(kept.id, [rendered(1.0, 1.0)])
-        assert [view.id for _, _, view in writer.views_after(0)] == [new.id] == [2]
-        assert writer.revision() != before
-
-
 def test_views_come_in_the_order_of_ids_across_pages_and_up_to_the_limit(tmp_path):
     with open_map(tmp_path / "m.db", MODEL, write=True) as writer:
         a, b = writer.add(submap(1.0)), writer.add(submap(2.0))

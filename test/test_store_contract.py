@@ -82,15 +82,6 @@ def test_submaps_with_points_wait_to_be_rendered_around_until_they_were(opened):
         np.testing.assert_allclose(found[2].T_map_base, views[1].T_map_base, atol=1e-12)
 
 
-def test_replaced_views_get_new_ids_and_change_the_revision(opened):
-    with opened(True) as store:
-        kept, before = store.add(submap(1.0)), store.revision()
-        new, = store.replace_views(kept.id, [rendered(1.0, 0.5)])
-        assert new.id > kept.views[0].id
-        assert store.revision() != before
-        assert [v.id for v in store.submap(kept.id).views] == [new.id]
-
-
 def test_near_gives_ids_by_distance_and_views_come_in_the_order_of_ids_up_to_the_limit(opened):
     with opened(True) as store:
         ids = {x: store.add(submap(x)).id for x in (-70.0, -3.0, 0.0, 2.0, 65.0)}

@@ -46,7 +46,7 @@ class SubmapsConfig:
                                 "(for sparse LiDARs); 0 takes the one scan", low=0.0, high=100.0)
     voxel: float = setting(0.2, "the points kept with a submap are thinned to one per cube of this edge, metres; 0 "
                            "keeps no points, and no views can be rendered", low=0.0, high=5.0)
-    carrier: list[float] = setting([-3.2, 3.2, -1.8, 1.8], "the robot's own body in the base frame: x from, to, y from, to, "
+    carrier: list[float] = setting([-3.2, 3.2, -1.8, 1.8], "the robot's own body in the base: x from, to, y from, to, "
                                    "metres; returns above and below it are not kept with a submap")
 
 

@@ -116,19 +116,9 @@ class PostgresStore(Store):
 
     def add_views(self, submap_id: int, views: Sequence[View]) -> tuple[View, ...]:
         """Stores views rendered around a submap, in one transaction, and marks it as rendered."""
-        return self._more_views(submap_id, views, instead=False)
-
-    def replace_views(self, submap_id: int, views: Sequence[View]) -> tuple[View, ...]:
-        """Puts new views in the place of all views of a submap."""
-        return self._more_views(submap_id, views, instead=True)
-
-    def _more_views(self, submap_id: int, views: Sequence[View], instead: bool) -> tuple[View, ...]:
         def work(db: Database) -> list[int]:
             pose = unpack_matrix(self._rows.record(db, submap_id).T_map_base)
-            if instead:
-                db.execute("DELETE FROM views WHERE submap = %s", (submap_id,))
-                self._rows.revise(db)
-            self._rows.touch(db, submap_id, rendered=not instead)
+            self._rows.touch(db, submap_id, rendered=True)
             return self._rows.insert_views(db, submap_id, [ViewRecord.of(v, submap_id, pose) for v in views])
         return tuple(dataclasses.replace(v, id=k) for v, k in zip(views, self._write(work)))
 

@@ -113,14 +113,6 @@ class SqliteStore(Store):
             self._file.db.execute("UPDATE submaps SET rendered = 1 WHERE id = ?", (submap_id,))
             return self._insert_views(submap_id, pose, views)
 
-    def replace_views(self, submap_id: int, views: Sequence[View]) -> tuple[View, ...]:
-        """Puts new views in the place of all views of a submap."""
-        with self._file.writing():
-            pose = unpack_matrix(self._record(submap_id).T_map_base)
-            self._file.db.execute("DELETE FROM views WHERE submap = ?", (submap_id,))
-            self._revise()
-            return self._insert_views(submap_id, pose, views)
-
     def update_poses(self, poses: Mapping[int, np.ndarray]) -> int:
         """Moves submaps, by id, to new `T_map_base`; their views move along. Returns how many there were."""
         known = 0

@@ -86,10 +86,6 @@ class Store(ABC):
     def remove(self, submap_ids: Sequence[int]) -> int:
         """Removes submaps with their views; returns how many there were."""
 
-    @abstractmethod
-    def replace_views(self, submap_id: int, views: Sequence[View]) -> tuple[View, ...]:
-        """Puts new views in the place of all views of a submap."""
-
     def drop_damaged(self) -> list[str]:
         """Removes what `check` finds damaged, so that the rest is sound; one line a record that is gone."""
         raise StoreError(f"the map {self.name} cannot drop damaged records: restore a backup of it")

@@ -88,17 +88,30 @@ class City:
     def scene(self, day: Day, near: Near | None = None, reach: float = 150.0) -> Scene:
         """What stands there on a day, ready to be traced, at least within `reach` metres of `near` (x, y in metres, or
         metres along the route; None: everything). The last few are kept; neighbouring places share one."""
-        whole = near is None or not np.isfinite(reach)
-        x, y = (0.0, 0.0) if near is None or whole else (round(v / CELL) * CELL for v in self.place(near))
+        x, y, around = self._cell(near, reach)
         look = dataclasses.replace(day, traffic=1.0, weather="fair")
-        key = (look, x, y, None if whole else reach)
+        key = (look, x, y, around)
         if key not in self._scenes:
             day.check()
-            self._scenes[key] = Scene(self._standing(day, x, y, None if whole else reach + 0.71 * CELL), self.textures)
+            self._scenes[key] = Scene(self._standing(day, x, y, around), self.textures)
         self._scenes.move_to_end(key)
         while len(self._scenes) > SCENES_KEPT:
             self._scenes.popitem(last=False)
         return self._scenes[key]
+
+    def _cell(self, near: Near | None, reach: float) -> tuple[float, float, float | None]:
+        """Middle of the scene that serves a place, and how far around it there must be everything (None: all over).
+
+        A city that one sees nearly all of from anywhere has a single scene.
+        """
+        if near is None or not np.isfinite(reach):
+            return 0.0, 0.0, None
+        (low_x, low_y), (high_x, high_y) = self.route.xy.min(0), self.route.xy.max(0)
+        radius = float(np.hypot(high_x - low_x, high_y - low_y)) / 2
+        if radius <= reach:
+            return float(low_x + high_x) / 2, float(low_y + high_y) / 2, reach + radius
+        x, y = (round(v / CELL) * CELL for v in self.place(near))
+        return x, y, reach + 0.71 * CELL
 
     def _standing(self, day: Day, x: float, y: float, reach: float | None) -> Soup:
         static = self.static if reach is None else self.pieces.near(x, y, reach)
