@@ -104,7 +104,8 @@ def image_statistics(images: np.ndarray) -> dict[str, float]:
     both = seen[:, 1:] & seen[:, :-1]
     steps = np.abs(np.diff(grey, axis=2))[:, both]
     return {"mean": float(bright.mean()), "contrast": float(bright.std(1).mean()),
-            "saturation": float(((high - low) / np.maximum(high, 1e-3)).mean()), "gradient": float(steps.mean()) if steps.size else 0.0,
+            "saturation": float(((high - low) / np.maximum(high, 1e-3)).mean()),
+            "gradient": float(steps.mean()) if steps.size else 0.0,
             "burnt": float((bright > 250 / 255).mean()), "black": float((bright < 12 / 255).mean())}
 
 
