@@ -21,7 +21,7 @@ pytest.importorskip("embreex", reason="tracing the street needs embreex")
 
 from ms2cl_ros.training.city import camera, lens, lidar, light
 from ms2cl_ros.training.city.city import City, build_city
-from ms2cl_ros.training.city.drive import synthesize
+from ms2cl_ros.training.city.drive import clock, synthesize
 from ms2cl_ros.training.city.kitti_files import EARTH, write_calibration
 from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS, DrivePass, drive_poses, visits
 from ms2cl_ros.training.city.recipe import Day, Recipe
@@ -260,6 +260,11 @@ def test_a_stopped_run_is_finished_and_nothing_is_made_twice(tmp_path: Path) -> 
     lost.unlink()
     synthesize(tmp_path / "once", **small)
     assert files(folder) == whole and kept.stat().st_mtime_ns == before
+
+
+def test_the_clock_does_not_wait_where_frames_are_left_out() -> None:
+    stamps = clock(np.array([10.0, 12.5, 15.0, 315.0, 317.5]), step_m=2.5, speed=5.0)
+    assert stamps.tolist() == [0, 500_000_000, 1_000_000_000, 1_500_000_000, 2_000_000_000]
 
 
 def test_frames_that_come_by_again_are_told_with_their_direction() -> None:
