@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.store import Store
 
 K = 10
 ROWS = 20 * K  # headings asked for, of which the best K views are taken

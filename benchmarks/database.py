@@ -29,9 +29,9 @@ from descriptors import World, obtain
 
 from ms2cl_ros.core import sidecar
 from ms2cl_ros.core.config import EncoderConfig, IndexConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import model_folder
 from ms2cl_ros.core.index import Index
+from ms2cl_ros.core.maps.database import open_map
 
 WAYS = ("index", "exact", "hnsw", "pgvector")
 TIMED_EXACT = 50

@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.geometry import transform
-from ms2cl_ros.core.records import POINT_STEP
+from ms2cl_ros.core.maps.records import POINT_STEP
+from ms2cl_ros.core.maps.sqlite import SqliteStore
 from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
-from ms2cl_ros.core.sqlite import SqliteStore
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 
 GRID = AngularGrid(16, 20, 5.0, 1.0, 3.6)

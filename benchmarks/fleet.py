@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT / "test"), str(ROOT)]
 import postgres_server  # noqa: E402 - found by the line above
 from tiny_submaps import MODEL, submap  # noqa: E402
 
-from ms2cl_ros.core.database import open_map  # noqa: E402
+from ms2cl_ros.core.maps.database import open_map  # noqa: E402
 
 
 class Robot:

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.config import Config, EncoderConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.types import PointCloud, StampedPose
 
 HEADINGS = (1, 12, 24, 48)

@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.images import decode_compressed, decode_image
 from ms2cl_ros.core.mapper import headings_around
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.matcher import Matcher
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import CameraImage, CameraModel, RangeImage, Submap, View
 
 WIDTH, HEIGHT = 1242, 375

@@ -24,10 +24,10 @@ import numpy as np
 
 from ms2cl_ros.core import accumulation
 from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, ViewsConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.projection import CameraView
 from ms2cl_ros.core.types import PointCloud, StampedPose
 

@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "test"), str(ROOT)]
 
 from ms2cl_ros.core.config import Config, load  # noqa: E402 - found by the line above
-from ms2cl_ros.core.database import open_map  # noqa: E402
 from ms2cl_ros.core.encoder import Encoder  # noqa: E402
 from ms2cl_ros.core.extrinsics import sensor_in_base  # noqa: E402
 from ms2cl_ros.core.mapper import Mapper  # noqa: E402
+from ms2cl_ros.core.maps.database import open_map  # noqa: E402
 from ms2cl_ros.core.matcher import Matcher  # noqa: E402
 from ms2cl_ros.core.messages import to_camera_image, to_camera_model  # noqa: E402
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, POINTS, open_bag  # noqa: E402

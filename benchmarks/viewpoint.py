@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, ViewsConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view, inverse, rotation_z, transform, wrap, yaw
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.projection import CameraView
 from ms2cl_ros.core.types import CameraModel, PointCloud, StampedPose
 

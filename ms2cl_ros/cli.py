@@ -81,9 +81,9 @@ def localize(bag: Path, map_: Annotated[str, typer.Option("--map", "-m", help="a
 
 
 def _print_recall(bag: Path, map_: str, config: Config, topics: Any, out: Any) -> None:
-    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
     from ms2cl_ros.core.errors import TransformError
+    from ms2cl_ros.core.maps.database import open_map
     from ms2cl_ros.tools.evaluation import recalls
     from ms2cl_ros.tools.offline import truth
     from ms2cl_ros.tools.report import recall_table

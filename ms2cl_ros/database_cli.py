@@ -133,7 +133,7 @@ def prune(map_: Map,
 def recover(map_: Annotated[Path, typer.Argument(metavar="MAP", help="the file of a damaged map")],
             output: New) -> None:
     """Save what is sound of a map whose file is damaged. Example: ms2cl database recover broken.db -o saved.db"""
-    from ms2cl_ros.core.recovery import recover as save
+    from ms2cl_ros.core.maps.recovery import recover as save
     out = save(map_, output)
     console.print(f"{out.submaps} submaps with {out.views} views in {output}; {out.missing_submaps} submaps and "
                   f"{out.missing_views} views gave nothing: lost, or removed before", highlight=False)

@@ -254,6 +254,6 @@ def url(server):
 @pytest.fixture
 def hurry(monkeypatch):
     """A shared map is looked at more often than in earnest."""
-    from ms2cl_ros.core import exchanger
+    from ms2cl_ros.core.maps import exchanger
     monkeypatch.setattr(exchanger, "PERIOD", 0.1)
     monkeypatch.setattr(exchanger, "LONGEST", 0.5)

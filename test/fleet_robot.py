@@ -22,8 +22,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from tiny_submaps import MODEL, submap  # noqa: E402 - found by the line above
 
-from ms2cl_ros.core.database import open_map  # noqa: E402
-from ms2cl_ros.core.server import AwayError  # noqa: E402
+from ms2cl_ros.core.maps.database import open_map  # noqa: E402
+from ms2cl_ros.core.maps.server import AwayError  # noqa: E402
 
 Answer = TypeVar("Answer")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import apply, inverse, rotation_z, transform
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.types import PointCloud, StampedPose, View
 
 T_BASE_LIDAR = transform([0.3, 0.0, 1.7])

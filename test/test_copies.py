@@ -5,8 +5,8 @@
 import pytest
 from tiny_submaps import MODEL, rendered, submap
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.maps.database import open_map
 
 
 def test_a_saved_copy_is_a_map_of_its_own_while_the_first_goes_on(tmp_path):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_maps import T_BASE_LIDAR, damage, route, scan, town
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import quaternion
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.tools.database import check
 from ms2cl_ros.tools.database_export import export, geodetic, parse_origin
 from ms2cl_ros.tools.trajectories import read_trajectory

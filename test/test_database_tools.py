@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from small_maps import OFFSET, add_rendered_view, config_of, damage
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import transform
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.tools.database import check, info, prune
 from ms2cl_ros.tools.merge import merge
 from ms2cl_ros.tools.reembed import reembed

@@ -50,8 +50,8 @@ def test_offline_every_scan_becomes_a_submap_and_every_image_a_match(offline):
 
 
 def test_most_places_are_found_again_on_another_day(street, offline):
-    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
+    from ms2cl_ros.core.maps.database import open_map
     from ms2cl_ros.tools.evaluation import recalls
     from ms2cl_ros.tools.offline import truth
     map_, query, config = street
@@ -102,8 +102,8 @@ def test_a_node_that_cannot_start_ends_the_run_with_its_own_words(street, ros, t
 def test_the_picture_of_a_run_is_drawn(street, offline, tmp_path):
     import cv2
 
-    from ms2cl_ros.core.database import open_map
     from ms2cl_ros.core.encoder import Encoder
+    from ms2cl_ros.core.maps.database import open_map
     from ms2cl_ros.tools.offline import truth
     from ms2cl_ros.tools.report import draw, examples
     pytest.importorskip("matplotlib")

@@ -14,13 +14,13 @@ import postgres_server
 import pytest
 from tiny_submaps import MODEL, rendered, submap
 
-from ms2cl_ros.core.cache import Cache
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.exchange import Exchange, Part
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.index import Index
-from ms2cl_ros.core.parcels import ADDED, MOVED, VIEWS
+from ms2cl_ros.core.maps.cache import Cache
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.exchange import Exchange, Part
+from ms2cl_ros.core.maps.parcels import ADDED, MOVED, VIEWS
 from ms2cl_ros.core.sidecar import Embedding
 
 psycopg = pytest.importorskip("psycopg", reason="the extra [fleet] is not installed")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny_submaps import MODEL
 
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 
 pytestmark = pytest.mark.usefixtures("hurry")
 ROBOT = Path(__file__).resolve().parent / "fleet_robot.py"

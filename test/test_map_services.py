@@ -13,7 +13,7 @@ from robot import Robot, settings
 from std_srvs.srv import Trigger
 
 from ms2cl_ros.core import sidecar
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
 
 

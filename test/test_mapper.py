@@ -11,12 +11,12 @@ from box_street import STREET, T_BASE_LIDAR, pose, sweep, truth
 from scipy.spatial import cKDTree
 
 from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, ViewsConfig
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import SensorError, TransformError
 from ms2cl_ros.core.geometry import apply, distance
 from ms2cl_ros.core.mapper import Mapper
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import PointCloud, StampedPose, Submap
 
 FEW = np.linspace(11.0, -13.0, 4)  # beams, for a grid of eight rows

@@ -32,8 +32,8 @@ from synthetic_messages import (
 )
 
 from ms2cl_ros.core import sidecar
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import ConfigError, ModelError, StoreError
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.nodes.place_matcher import PlaceMatcher
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
 

@@ -12,10 +12,10 @@ import postgres_server
 import pytest
 from tiny_submaps import MODEL, submap, unit
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.sidecar import Embedding
-from ms2cl_ros.core.store import Store
 
 psycopg = pytest.importorskip("psycopg", reason="the extra [fleet] is not installed")
 if postgres_server.programs() is None:
@@ -158,7 +158,7 @@ def test_a_map_replaced_by_one_of_another_model_is_told_to_those_who_have_it_ope
 
 
 def test_a_map_of_a_later_schema_is_refused_and_one_of_an_earlier_is_brought_up_to_date_by_a_writer(url, monkeypatch):
-    from ms2cl_ros.core import server_tables
+    from ms2cl_ros.core.maps import server_tables
     with open_map(url, MODEL, write=True) as store:
         store.add(submap(1.0))
     steps = server_tables.STEPS

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from small_maps import add_rendered_view, config_of, make_map, route
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.tools.database import check
 from ms2cl_ros.tools.reembed import reembed
 

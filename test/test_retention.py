@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.geometry import rotation_z, transform
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.retention import allowed, make_room, thin
 from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View

@@ -9,10 +9,10 @@ import pytest
 from small_maps import T_BASE_LIDAR, config_of, make_map, route, scan, town
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.geometry import quaternion
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.tools.offline import is_scan_folder, map_folder
 from ms2cl_ros.tools.scan_files import read_scan
 from ms2cl_ros.tools.scan_folder import open_folder, scan_files, stamp_of

@@ -11,12 +11,12 @@ import pytest
 from scipy.spatial import cKDTree
 from tiny_submaps import GRID, MODEL, rendered, submap, write_schema_1
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.filelock import FileLock
 from ms2cl_ros.core.geometry import rotation_z, transform
 from ms2cl_ros.core.index import Index
-from ms2cl_ros.core.records import (
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.filelock import FileLock
+from ms2cl_ros.core.maps.records import (
     POINT_STEP,
     checksum,
     pack_points,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tiny_submaps import MODEL, rendered, submap, unit
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import transform
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 
 
 @pytest.fixture(params=["file", "server", "cache"])

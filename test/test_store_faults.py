@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from tiny_submaps import MODEL, rendered, submap
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.recovery import recover
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.recovery import recover
 
 PLACES = [float(x) for x in range(1, 13)]
 TEST = Path(__file__).resolve().parent
@@ -235,7 +235,7 @@ def test_a_map_deleted_under_the_writer_is_noticed_at_the_next_submap(tmp_path):
 HOLD = """
 import sys
 from tiny_submaps import MODEL
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 store = open_map(sys.argv[1], MODEL, write=True)
 print("open", flush=True)
 sys.stdin.read()
@@ -259,7 +259,7 @@ def test_a_second_process_is_told_who_writes_and_may_read(tmp_path):
 FILL = """
 import resource, sys
 from tiny_submaps import MODEL, submap
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.errors import StoreError
 limit = int(sys.argv[2])
 with open_map(sys.argv[1], MODEL, write=True) as store:
@@ -319,7 +319,7 @@ def test_a_full_file_system_refuses_submaps_and_the_next_one_goes_in_once_there_
 READ_ONLY = """
 import os, sys
 from tiny_submaps import MODEL
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.errors import StoreError
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

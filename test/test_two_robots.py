@@ -18,7 +18,7 @@ from robot import Robot, settings
 from synthetic_messages import camera_info, image
 
 from ms2cl_ros.core import sidecar
-from ms2cl_ros.core.database import open_map
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.nodes.place_matcher import PlaceMatcher
 from ms2cl_ros.nodes.submap_mapper import SubmapMapper
 from ms2cl_ros.ros import health

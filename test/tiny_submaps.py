@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.geometry import inverse, rotation_z, transform
-from ms2cl_ros.core.records import pack_ranges
+from ms2cl_ros.core.maps.records import pack_ranges
 from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 

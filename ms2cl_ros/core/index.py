@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ms2cl_ros.core.config import IndexConfig
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import View
 from ms2cl_ros.core.vectors import FEWEST, Vectors, sample_for, threads
 

@@ -15,8 +15,8 @@ from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import SensorError
 from ms2cl_ros.core.geometry import apply, distance, lidar_view, rotation_angle
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import coarse, cut, render_ranges
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.surroundings import Surroundings
 from ms2cl_ros.core.types import PointCloud, RangeImage, StampedPose, Submap, View
 from ms2cl_ros.core.views import render_view

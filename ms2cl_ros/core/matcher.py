@@ -12,9 +12,9 @@ from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view
 from ms2cl_ros.core.index import Index
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import CameraView
 from ms2cl_ros.core.retrieval import candidates, covariance
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import CameraImage, CameraModel, Match
 
 

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.geometry import yaw
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.store import Store
 
 SAME_HEADING = math.radians(15.0)
 # Metres. Storeys of a car park are farther apart; two passes of one road differ by the drift of their heights.

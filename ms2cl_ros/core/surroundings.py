@@ -14,7 +14,7 @@ import numpy as np
 from ms2cl_ros.core.accumulation import Sighting
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.geometry import distance, transform
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 from ms2cl_ros.core.views import Station, covered, free, lattice, render_view, shows_enough
 

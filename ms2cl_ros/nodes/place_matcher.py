@@ -23,15 +23,15 @@ from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ms2cl_ros.core.database import is_url, open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.maps.database import is_url, open_map
+from ms2cl_ros.core.maps.soundness import REMEDY
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
-from ms2cl_ros.core.soundness import REMEDY
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import CameraModel, Match
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map

@@ -25,12 +25,12 @@ from sensor_msgs.msg import PointCloud2
 
 from ms2cl_ros.core.accumulation import Motion
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.messages import TIMES, stamp_ns, to_point_cloud
 from ms2cl_ros.core.retention import keep_within
 from ms2cl_ros.core.types import StampedPose, Submap

@@ -11,7 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.health import Health
 

@@ -18,8 +18,8 @@ from std_srvs.srv import Trigger
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.corrections import corrected
 from ms2cl_ros.core.errors import Ms2clError, StoreError, TransformError
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.messages import to_pose
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.health import Health
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.messages import to_pose
 from ms2cl_ros.core.types import Candidate, Match
 from ms2cl_ros.ros.health import WAITING

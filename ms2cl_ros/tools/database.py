@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ms2cl_ros.core.cache import Cache, is_cache
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import is_url, open_map
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.maps.cache import Cache, is_cache
+from ms2cl_ros.core.maps.database import is_url, open_map
+from ms2cl_ros.core.maps.store import MadeWith, Store
 from ms2cl_ros.core.retention import make_room, thin
-from ms2cl_ros.core.store import MadeWith, Store
 
 # Submaps of one session farther apart than this, metres, are not taken to be joined by road: some in between are gone.
 LONGEST_STEP = 50.0

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import quaternion, yaw
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.tools.database import Route, routes
 
 # WGS 84: half the greater axis in metres, first eccentricity squared.

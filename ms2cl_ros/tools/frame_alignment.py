@@ -18,8 +18,8 @@ from scipy.spatial import cKDTree
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.geometry import apply, rotation_z, transform, yaw
 from ms2cl_ros.core.index import Index
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import directions
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Submap
 from ms2cl_ros.tools.point_alignment import Alignment, Patch, align
 

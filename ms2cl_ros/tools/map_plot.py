@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import apply, yaw
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import directions
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Submap
 from ms2cl_ros.tools.database import Route, routes
 

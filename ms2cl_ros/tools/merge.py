@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ms2cl_ros.core.cache import cut_loose
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import inverse
+from ms2cl_ros.core.maps.cache import cut_loose
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.retention import thin
-from ms2cl_ros.core.store import Store
 from ms2cl_ros.core.types import Submap
 from ms2cl_ros.tools.frame_alignment import compare, moved, offset
 from ms2cl_ros.tools.rebuilding import building, by_session

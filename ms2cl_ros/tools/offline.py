@@ -14,12 +14,12 @@ import numpy as np
 
 from ms2cl_ros.core.accumulation import Motion as KnownMotion
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, SensorError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import PoseBuffer, TransformBuffer
 from ms2cl_ros.core.mapper import Mapper
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_point_cloud, to_pose, to_transforms
 from ms2cl_ros.core.retention import keep_within

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ms2cl_ros.core.database import is_url
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.store import Store
+from ms2cl_ros.core.maps.database import is_url
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import Submap
 
 BESIDE = ("", "-wal", "-shm", "-journal", ".lock")

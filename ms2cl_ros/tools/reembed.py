@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.mapper import Mapper, embedded
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.projection import close_gaps, render_ranges
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap
 from ms2cl_ros.tools.rebuilding import building, by_session

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import open_map
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.geometry import camera_view
+from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.matcher import Matcher
 from ms2cl_ros.core.messages import to_camera_image, to_camera_model
 from ms2cl_ros.core.projection import CameraView, cut

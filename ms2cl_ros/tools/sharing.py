@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ms2cl_ros.core.config import Config
-from ms2cl_ros.core.database import is_url
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.fleet import open_fleet
+from ms2cl_ros.core.maps.database import is_url
+from ms2cl_ros.core.maps.fleet import open_fleet
 
 Progress = Callable[[int, int], None]
 LOOK = 0.5  # seconds between looks at how far it is

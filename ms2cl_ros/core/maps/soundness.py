@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.records import SubmapRecord, ViewRecord, checksum
-from ms2cl_ros.core.sqlite_file import SqliteFile
+from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, checksum
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
 
 SUBMAP = "id, session, stamp_ns, T_map_base, covariance, T_base_lidar, travelled, sensor, checksum"
 VIEW = "id, submap, T_submap_view, headings, descriptors, coarse, rendered, checksum"

@@ -16,12 +16,12 @@ from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
 
-from ms2cl_ros.core.cache import Cache, cut_loose
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.exchanger import Exchanger, Wish, reach
+from ms2cl_ros.core.maps.cache import Cache, cut_loose
+from ms2cl_ros.core.maps.exchanger import Exchanger, Wish, reach
+from ms2cl_ros.core.maps.sqlite import SqliteStore
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.sqlite import SqliteStore
-from ms2cl_ros.core.sqlite_file import SqliteFile
 from ms2cl_ros.core.types import Submap
 
 

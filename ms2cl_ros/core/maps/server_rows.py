@@ -12,8 +12,8 @@ from uuid import UUID
 import numpy as np
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.parcels import Drive, Parcel, submap_with, view_with
-from ms2cl_ros.core.records import (
+from ms2cl_ros.core.maps.parcels import Drive, Parcel, submap_with, view_with
+from ms2cl_ros.core.maps.records import (
     SubmapRecord,
     ViewRecord,
     checksum,
@@ -21,7 +21,7 @@ from ms2cl_ros.core.records import (
     unpack_points,
     unpack_ranges,
 )
-from ms2cl_ros.core.server import Database, vector
+from ms2cl_ros.core.maps.server import Database, vector
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap
 
 REMEDY = "`ms2cl database check` lists what is damaged, `ms2cl database prune --damaged` removes it"

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from ms2cl_ros.core import schema
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.filelock import FileLock
-from ms2cl_ros.core.parcels import ADDED, MOVED, REMOVED, VIEWS, Drive, Parcel, difference, submap_with, view_with
-from ms2cl_ros.core.records import ViewRecord, checksum, unpack_matrix
+from ms2cl_ros.core.maps import schema
+from ms2cl_ros.core.maps.filelock import FileLock
+from ms2cl_ros.core.maps.parcels import ADDED, MOVED, REMOVED, VIEWS, Drive, Parcel, difference, submap_with, view_with
+from ms2cl_ros.core.maps.records import ViewRecord, checksum, unpack_matrix
+from ms2cl_ros.core.maps.soundness import SUBMAP, VIEW
+from ms2cl_ros.core.maps.sqlite import SqliteStore
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.soundness import SUBMAP, VIEW
-from ms2cl_ros.core.sqlite import SqliteStore
-from ms2cl_ros.core.sqlite_file import SqliteFile
 
 TABLES = """
 CREATE TABLE fleet_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

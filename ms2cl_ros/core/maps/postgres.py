@@ -19,17 +19,17 @@ from uuid import uuid4
 
 import numpy as np
 
-from ms2cl_ros.core import schema, server_soundness
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.parcels import Drive, parcel
-from ms2cl_ros.core.records import SubmapRecord, ViewRecord, unpack_matrix
-from ms2cl_ros.core.server import Database, Server, Write, vector
-from ms2cl_ros.core.server_rows import SUBMAP, Rows
-from ms2cl_ros.core.server_tables import prepare
+from ms2cl_ros.core.maps import schema, server_soundness
+from ms2cl_ros.core.maps.parcels import Drive, parcel
+from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, unpack_matrix
+from ms2cl_ros.core.maps.server import Database, Server, Write, vector
+from ms2cl_ros.core.maps.server_rows import SUBMAP, Rows
+from ms2cl_ros.core.maps.server_tables import prepare
+from ms2cl_ros.core.maps.sqlite import SqliteStore
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
+from ms2cl_ros.core.maps.store import MadeWith, Session, Store
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.sqlite import SqliteStore
-from ms2cl_ros.core.sqlite_file import SqliteFile
-from ms2cl_ros.core.store import MadeWith, Session, Store
 from ms2cl_ros.core.types import RangeImage, Submap, View
 
 Answer = TypeVar("Answer")

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ms2cl_ros.core.records import SubmapRecord, ViewRecord, checksum
-from ms2cl_ros.core.server import Database
-from ms2cl_ros.core.server_rows import SUBMAP, Rows
+from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, checksum
+from ms2cl_ros.core.maps.server import Database
+from ms2cl_ros.core.maps.server_rows import SUBMAP, Rows
 
 PAGE = 64
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.records import SubmapRecord, ViewRecord, checksum
-from ms2cl_ros.core.soundness import SUBMAP, VIEW
-from ms2cl_ros.core.sqlite_file import SqliteFile
+from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, checksum
+from ms2cl_ros.core.maps.soundness import SUBMAP, VIEW
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
 
 SUBMAP_PLACE = f"{SUBMAP}, strip, y, rendered"
 SCAN = "submap, panorama, panorama_checksum, points, points_checksum"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.records import DAMAGED, checksum, unpack_matrix
+from ms2cl_ros.core.maps.records import DAMAGED, checksum, unpack_matrix
+from ms2cl_ros.core.maps.store import MadeWith
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.store import MadeWith
 from ms2cl_ros.core.types import AngularGrid
 
 APPLICATION_ID = 0x4D53324C  # "MS2L"

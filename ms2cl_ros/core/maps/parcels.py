@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from ms2cl_ros.core.records import SubmapRecord, ViewRecord, checksum, pack_points, pack_ranges
+from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, checksum, pack_points, pack_ranges
 from ms2cl_ros.core.types import Submap
 
 ADDED, MOVED, VIEWS, REMOVED = 1, 2, 4, 8  # what has happened to a submap since it was last sent, as bits

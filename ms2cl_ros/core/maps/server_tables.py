@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ms2cl_ros.core import schema
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.server import SCHEMA, Database, Server
+from ms2cl_ros.core.maps import schema
+from ms2cl_ros.core.maps.server import SCHEMA, Database, Server
 from ms2cl_ros.core.sidecar import Sidecar
 
 # `changed` numbers grow with every change, in the order in which changes become visible (see Server.write), so that

@@ -7,8 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ms2cl_ros.core.errors import StoreError
+from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.store import Store
 
 SCHEMES = ("postgresql://", "postgres://")
 
@@ -28,9 +28,9 @@ def open_map(database: str | Path, model: Sidecar | None, write: bool, cache: st
     if is_url(database):
         try:
             if cache is not None:
-                from ms2cl_ros.core.fleet import open_fleet
+                from ms2cl_ros.core.maps.fleet import open_fleet
                 return open_fleet(str(database), model, write, Path(cache).expanduser())
-            from ms2cl_ros.core.postgres import PostgresStore
+            from ms2cl_ros.core.maps.postgres import PostgresStore
             return PostgresStore.open(str(database), model, write)
         except ImportError as e:
             raise StoreError(f"a map on PostgreSQL needs the packages psycopg and pgvector ({e}): "
@@ -38,5 +38,5 @@ def open_map(database: str | Path, model: Sidecar | None, write: bool, cache: st
     if "://" in str(database):
         scheme = str(database).split("://")[0]
         raise StoreError(f"no map can be kept at {scheme}://...: name a file, or a URL postgresql://USER@HOST/NAME")
-    from ms2cl_ros.core.sqlite import SqliteStore
+    from ms2cl_ros.core.maps.sqlite import SqliteStore
     return SqliteStore.open(database, model, write)

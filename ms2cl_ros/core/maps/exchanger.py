@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from ms2cl_ros.core.cache import Cache
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.exchange import Exchange, Listing, News, Part
-from ms2cl_ros.core.filelock import FileLock
-from ms2cl_ros.core.server import AwayError, Server
+from ms2cl_ros.core.maps.cache import Cache
+from ms2cl_ros.core.maps.exchange import Exchange, Listing, News, Part
+from ms2cl_ros.core.maps.filelock import FileLock
+from ms2cl_ros.core.maps.server import AwayError, Server
 from ms2cl_ros.core.sidecar import Sidecar
 
 PERIOD = 1.0  # seconds between looks at a server with nothing new

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ms2cl_ros.core import schema, soundness
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.records import (
+from ms2cl_ros.core.maps import schema, soundness
+from ms2cl_ros.core.maps.records import (
     SubmapRecord,
     ViewRecord,
     checksum,
@@ -22,10 +22,10 @@ from ms2cl_ros.core.records import (
     unpack_points,
     unpack_ranges,
 )
+from ms2cl_ros.core.maps.soundness import SUBMAP, VIEW
+from ms2cl_ros.core.maps.sqlite_file import SqliteFile
+from ms2cl_ros.core.maps.store import MadeWith, Session, Store
 from ms2cl_ros.core.sidecar import Sidecar
-from ms2cl_ros.core.soundness import SUBMAP, VIEW
-from ms2cl_ros.core.sqlite_file import SqliteFile
-from ms2cl_ros.core.store import MadeWith, Session, Store
 from ms2cl_ros.core.types import RangeImage, Submap, View
 
 PAGE = 128  # views read at a time

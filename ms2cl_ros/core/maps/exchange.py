@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.parcels import MOVED, REMOVED, VIEWS, Drive, Parcel, difference
-from ms2cl_ros.core.postgres import PostgresStore
-from ms2cl_ros.core.records import SubmapRecord, unpack_matrix
-from ms2cl_ros.core.server import Database
-from ms2cl_ros.core.server_rows import SUBMAP
+from ms2cl_ros.core.maps.parcels import MOVED, REMOVED, VIEWS, Drive, Parcel, difference
+from ms2cl_ros.core.maps.postgres import PostgresStore
+from ms2cl_ros.core.maps.records import SubmapRecord, unpack_matrix
+from ms2cl_ros.core.maps.server import Database
+from ms2cl_ros.core.maps.server_rows import SUBMAP
 
 News = tuple[UUID, Parcel | None, int]
 """A submap as it is now, None if it is gone, and what has happened to it, as bits of `parcels`."""

@@ -16,9 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ms2cl_ros.core import schema
 from ms2cl_ros.core.errors import StoreError
-from ms2cl_ros.core.filelock import BusyError, FileLock, replace_file
+from ms2cl_ros.core.maps import schema
+from ms2cl_ros.core.maps.filelock import BusyError, FileLock, replace_file
 from ms2cl_ros.core.sidecar import Sidecar
 
 FAILURES = (sqlite3.Error, OSError, UnicodeDecodeError)  # the last: SQLite quotes what it cannot read
