@@ -1,12 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the city is furnished with: AC3D meshes, the catalogue of assets, people, vehicles, stops, lights, bridges."""
+"""What the city is furnished with from outside: AC3D meshes, the catalogue of assets, photographs on walls."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -18,23 +16,14 @@ from ms2cl_ros.core.errors import DataError
 pytest.importorskip("trimesh", reason="the city's shrubs need trimesh")
 pytest.importorskip("PIL", reason="photographs are read with Pillow")
 
-from ms2cl_ros.training.city import (
-    bridges,
-    fitting,
-    fronts,
-    lorries,
-    people,
-    signals,
-    street_things,
-    transit,
-    two_wheelers,
-    vehicles,
-)
+from soups import lowest, size, soup_bytes
+
+from ms2cl_ros.training.city import fitting, fronts
 from ms2cl_ros.training.city.ac3d import read_ac3d
 from ms2cl_ros.training.city.asset_classes import ROW, SOLITARY, UPRIGHT, VEHICLE
 from ms2cl_ros.training.city.catalogue import Catalogue, Entry
 from ms2cl_ros.training.city.skins import Skins, paint_skins, with_assets
-from ms2cl_ros.training.city.soup import CAR, LEAF, SIGN, Soup, box
+from ms2cl_ros.training.city.soup import CAR, box
 from ms2cl_ros.training.city.stock import Photograph, Stock, mixed, stocked
 from ms2cl_ros.training.city.textures import GLASS, SOLID, TextureBook
 
@@ -100,21 +89,6 @@ def write(folder: Path, text: str, name: str = "mesh.ac") -> Path:
     return path
 
 
-def size(soup: Soup) -> np.ndarray:
-    points = soup.corners.reshape(-1, 3)
-    return points.max(0) - points.min(0)
-
-
-def lowest(soup: Soup) -> float:
-    return float(soup.corners[..., 2].min())
-
-
-def soup_bytes(soup: Soup) -> bytes:
-    return b"".join(np.ascontiguousarray(getattr(soup, f.name)).tobytes() for f in dataclasses.fields(soup))
-
-
-# -- AC3D
-
 
 def test_an_ac3d_file_gives_the_triangles_that_were_worked_out_by_hand(tmp_path: Path) -> None:
     """In the file (2, 2, 0) turns to (0, 2, -2), moves to (10, 2, 3); y up to z up makes that (10, -3, 2)."""
@@ -167,8 +141,6 @@ def test_a_cut_off_ac3d_file_is_refused_and_so_is_a_missing_one(tmp_path: Path) 
         read_ac3d(tmp_path / "none.ac")
 
 
-# -- fitting
-
 
 def wedge(tmp_path: Path) -> Path:
     """A car of 4 m along the file's z: a low bonnet at z > 0.5, a high cabin behind it."""
@@ -213,8 +185,6 @@ def test_a_coarser_mesh_keeps_its_size_to_the_cell(tmp_path: Path) -> None:
     assert len(coarse.corners) <= len(mesh.corners)
     np.testing.assert_allclose(fitting.extent(coarse), fitting.extent(mesh), atol=0.1)
 
-
-# -- catalogue
 
 
 @pytest.fixture
@@ -368,134 +338,6 @@ def test_assets_take_the_place_of_some_painted_skins(assets: Path) -> None:
     assert 0 < len(set(mixed_skins.roof) - set(painted.roof)) < len(painted.roof)
     assert mixed_skins.leaf == painted.leaf
     assert mixed_skins.stock.pick(np.random.default_rng(0), "car") is not None
-
-
-# -- procedural things
-
-POLES = np.array([[0.0, 0, 0], [30, 2, 0], [55, 9, 0]])
-Maker = Callable[[np.random.Generator, Skins], Soup]
-THINGS: dict[str, Maker] = {
-    "standing": people.pedestrian,
-    "walking": lambda rng, skins: people.pedestrian(rng, skins, rng.uniform(0, 6)),
-    "group": people.walker_group,
-    "cyclist": two_wheelers.cyclist,
-    "motorcycle": two_wheelers.motorcycle,
-    "motorcyclist": two_wheelers.motorcyclist,
-    "bicycle_stand": two_wheelers.bicycle_stand,
-    "vehicle": vehicles.vehicle,
-    "lorry": lorries.lorry,
-    "articulated": lorries.articulated,
-    "bus": lorries.bus,
-    "tram": lorries.tram,
-    "trailer": lorries.trailer,
-    "moving": lorries.moving,
-    "bus_stop": transit.bus_stop,
-    "tram_stop": transit.tram_stop,
-    "bench": transit.bench,
-    "traffic_light": signals.traffic_light,
-    "walk_light": signals.walk_light,
-    "level_crossing": signals.level_crossing,
-    "road_bridge": bridges.road_bridge,
-    "railway_bridge": bridges.railway_bridge,
-    "footbridge": bridges.footbridge,
-    "gantry": bridges.gantry,
-    "advertising_column": street_things.advertising_column,
-    "city_light": street_things.city_light,
-    "billboard": street_things.billboard,
-    "wheelie_bins": street_things.wheelie_bins,
-    "litter_bin": street_things.litter_bin,
-    "bollards": street_things.bollards,
-    "planter": street_things.planter,
-    "site_barrier": street_things.site_barrier,
-    "cones": street_things.cones,
-    "cafe": street_things.cafe,
-    "seat": street_things.seat,
-    "power_line": lambda rng, skins: street_things.power_line(rng, skins, POLES),
-}  # fmt: skip
-BURIED = {"road_bridge": 0.51, "railway_bridge": 0.51}
-
-
-@pytest.mark.parametrize("name", THINGS)
-def test_a_thing_is_decided_by_its_generator_and_stands_on_the_ground(name: str, skins: Skins) -> None:
-    known = set(range(skins.book.add(np.zeros((1, 1, 3), np.uint8))))
-    for seed in range(6):
-        one, two = (THINGS[name](np.random.default_rng([9, seed]), skins) for _ in range(2))
-        assert soup_bytes(one) == soup_bytes(two)
-        assert np.isfinite(one.corners).all() and np.isfinite(one.uv).all()
-        assert -BURIED.get(name, 0.03) <= lowest(one) <= 0.03
-        assert set(one.texture.tolist()) <= known
-        assert len(one) < 4000
-
-
-@pytest.mark.parametrize(
-    ("make", "low", "high"),
-    [
-        (lambda r, k: people.pedestrian(r, k, child=False), (0.2, 0.35, 1.48), (0.75, 0.9, 2.05)),
-        (lambda r, k: people.pedestrian(r, k, child=True), (0.15, 0.25, 1.0), (0.6, 0.7, 1.55)),
-        (lambda r, k: vehicles.car(r, k, np.full(3, 0.3)), (3.6, 1.7, 1.38), (5.05, 2.2, 1.82)),
-        (lambda r, k: vehicles.van(r, k, np.full(3, 0.3)), (4.75, 1.85, 1.85), (6.1, 2.45, 2.55)),
-        (lambda r, k: two_wheelers.cyclist(r, k), (1.6, 0.4, 1.6), (2.0, 0.8, 2.0)),
-        (lorries.bus, (9.9, 2.4, 2.85), (18.2, 2.7, 3.5)),
-        (lorries.lorry, (5.9, 2.1, 2.4), (9.8, 3.0, 4.0)),
-        (transit.shelter, (3.6, 1.5, 2.3), (5.4, 2.3, 2.8)),
-    ],
-)
-def test_things_have_the_size_they_have_in_life(make: Maker, low: tuple, high: tuple, skins: Skins) -> None:
-    """Metres, over 30 draws."""
-    for seed in range(30):
-        measured = size(make(np.random.default_rng(seed), skins))
-        assert (measured >= low).all() and (measured <= high).all(), measured
-
-
-def test_a_walker_never_leaves_the_ground_and_steps_as_far_as_a_person_does() -> None:
-    who = people.looks(np.random.default_rng(4), child=False)
-    steps = []
-    for phase in np.linspace(0, 2 * np.pi, 16, endpoint=False):
-        soup = people.figure(who, float(phase))
-        assert abs(lowest(soup)) < 1e-6
-        feet = soup.corners[soup.corners[..., 2] < 0.12]
-        steps.append(np.ptp(feet[:, 0]))
-    assert 0.45 < max(steps) / who.height < 0.75
-    assert soup_bytes(people.figure(who, 1.0)) != soup_bytes(people.figure(who, 2.0))
-
-
-def test_bodywork_panes_and_plates_carry_the_materials_the_sensors_look_for(skins: Skins) -> None:
-    textures = skins.book.bind()
-    for make in (vehicles.vehicle, lorries.bus, lorries.lorry):
-        soup = make(np.random.default_rng(1), skins)
-        assert set(soup.material.tolist()) <= {CAR, SIGN, 0}
-        assert (soup.material == CAR).mean() > 0.8 and (soup.material == SIGN).any()
-        middle = textures.alpha(soup.texture.astype(int), soup.uv.mean(1))
-        assert (middle == GLASS).any()
-    assert (transit.stop_post(np.random.default_rng(2), skins).material == SIGN).any()
-    assert (street_things.planter(np.random.default_rng(2), skins).material == LEAF).any()
-
-
-def test_a_shelter_is_open_towards_the_road_and_closed_behind(skins: Skins) -> None:
-    """The front towards -y: upright panes lie at the back only."""
-    soup = transit.shelter(np.random.default_rng(3), skins)
-    across = (np.ptp(soup.corners[..., 1], axis=1) < 1e-6) & (np.ptp(soup.corners[..., 0], axis=1) > 0.3)
-    large = across & (np.ptp(soup.corners[..., 2], axis=1) > 1.5)
-    assert large.any() and (soup.corners[large][..., 1] > 0.4).all()
-
-
-def test_vehicles_look_towards_plus_x(skins: Skins) -> None:
-    """Head lamps are bright, tail lamps red; the bonnet is lower than the tail."""
-    for kind in vehicles.SHAPES:
-        soup = vehicles.car(np.random.default_rng(2), skins, np.full(3, 0.1), kind)
-        red = (soup.tint[:, 0] > 0.25) & (soup.tint[:, 1] < 0.03)
-        assert soup.corners[red][..., 0].mean() < -1.5
-        points = soup.corners.reshape(-1, 3)
-        assert points[points[:, 2] > 1.2, 0].mean() < 0
-
-
-def test_a_bridge_leaves_the_road_free(skins: Skins) -> None:
-    """Nothing hangs lower than the clearance between the abutments, piers in the middle of a wide gap apart."""
-    for make, clearance in ((bridges.road_bridge, 4.8), (bridges.railway_bridge, 4.5), (bridges.footbridge, 4.9)):
-        soup = make(np.random.default_rng(0), skins, gap=12.0, clearance=clearance)
-        inside = (np.abs(soup.corners[..., 1]) < 5.5).all(1) & (np.abs(soup.corners[..., 0]) < 1.0).all(1)
-        assert (soup.corners[inside][..., 2] >= clearance - 1e-3).all()
-        assert soup.corners[..., 2].max() > clearance + 1.0
 
 
 def test_an_entry_of_a_lost_file_says_so(tmp_path: Path) -> None:
