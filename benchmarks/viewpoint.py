@@ -214,7 +214,7 @@ def drives(args: argparse.Namespace) -> None:
     for fold in range(0, 12, 12 // args.folds):
         asking = [(np.floor(p.travelled % STRETCH / STRETCH * 12) == fold) & (len(p.poses) > 1) for p in passes]
         used = [np.ones(1, bool) if not a.any() else np.linalg.norm(
-            p.poses[:, None, :3, 3] - p.poses[None, a, :3, 3], axis=2).min(1) >= args.gap
+            p.poses[:, None, :3, 3] - p.poses[a][None, :, :3, 3], axis=2).min(1) >= args.gap
             for p, a in zip(passes, asking, strict=True)]
         T = np.stack([apart(k, p.poses[i]) for k, p in enumerate(passes) for i in np.flatnonzero(asking[k])])
         queries = np.stack([p.asks[i][2] for k, p in enumerate(passes) for i in np.flatnonzero(asking[k])])
