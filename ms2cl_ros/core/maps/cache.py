@@ -311,13 +311,7 @@ class _SharedFile(SqliteFile):
         path = path.expanduser().resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         file = cls(path, model, _NoLock())
-        try:
-            with file.guard("open"):
-                file._connect()
-                file._prepare()
-        except BaseException:
-            file.close()
-            raise
+        file._begin()
         return file
 
 

@@ -50,14 +50,18 @@ class SqliteFile:
             raise StoreError(f"no map at {path}: make one with submap_mapper or `ms2cl map BAG -o {path}`")
         file = cls(path, model, FileLock.take(path) if write else None)
         file.meta = meta or {}
-        try:
-            with file.guard("open"):
-                file._connect()
-                file._prepare()
-        except BaseException:
-            file.close()
-            raise
+        file._begin()
         return file
+
+    def _begin(self) -> None:
+        """Connects and makes or checks what is there; lets go of everything if that fails."""
+        try:
+            with self.guard("open"):
+                self._connect()
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes the file and lets another writer in."""
