@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ms2cl_ros.core.config import EncoderConfig
 from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.install import roots
 from ms2cl_ros.core.sidecar import Sidecar
+from ms2cl_ros.core.types import RangeImage
 
 BATCH = 16
 
@@ -89,6 +91,12 @@ class Encoder:
         x = projection.lidar_tensor(ranges, self.sidecar.lidar)
         parts = [self._lidar.run(["embedding"], {"range_image": x[i:i + BATCH]})[0] for i in range(0, len(x), BATCH)]
         return np.concatenate(parts).astype(np.float32)
+
+    def embed_turns(self, panoramas: Sequence[RangeImage], headings: np.ndarray) -> np.ndarray:
+        """Whole turns and (n,) headings in radians, azimuth in their frame -> (N, n, D) float32, unit length."""
+        columns = self.sidecar.lidar.grid.columns
+        windows = np.stack([projection.cut(p, h, columns).ranges for p in panoramas for h in headings])
+        return self.embed_views(windows).reshape(len(panoramas), len(headings), -1)
 
     def embed_image(self, rgb: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(rows, columns, 3) uint8 and (rows, columns) bool on the model's cells -> descriptor (D,) float32 and,

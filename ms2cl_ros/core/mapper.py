@@ -16,7 +16,7 @@ from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import SensorError
 from ms2cl_ros.core.geometry import apply, distance, lidar_view, rotation_angle
 from ms2cl_ros.core.maps.store import Store
-from ms2cl_ros.core.projection import coarse, cut, render_ranges
+from ms2cl_ros.core.projection import coarse, render_ranges
 from ms2cl_ros.core.surroundings import Surroundings
 from ms2cl_ros.core.types import PointCloud, RangeImage, StampedPose, Submap, View
 from ms2cl_ros.core.views import render_view
@@ -193,9 +193,8 @@ class Mapper:
 def embedded(encoder: Encoder, panorama: RangeImage, T_map_base: np.ndarray, headings: int) -> View:
     """The view that a range image of the whole turn is to a model, in so many headings."""
     model, around = encoder.sidecar, headings_around(headings)
-    windows = np.stack([cut(panorama, h, model.lidar.grid.columns).ranges for h in around])
     bins = None if model.range_map is None else coarse(panorama, model.range_map, model.lidar.grid.columns)
-    return View(T_map_base, around, encoder.embed_views(windows), bins)
+    return View(T_map_base, around, encoder.embed_turns([panorama], around)[0], bins)
 
 
 def headings_around(n: int) -> np.ndarray:

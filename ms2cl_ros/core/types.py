@@ -152,6 +152,8 @@ class Candidate:
     """One answer of the search: the base pose at which the query's camera would see this view.
 
     `heading`: radians in the view's base; `heading_step`: radians between the headings embedded there.
+    `range_score`: log-likelihood ratio (nats) of its ranges under the camera's range map, or None where not compared.
+    `evidence`: calibrated log-likelihood ratio (nats) of "the base is here" against "it is elsewhere".
     """
 
     submap_id: int
@@ -160,6 +162,8 @@ class Candidate:
     heading_step: float
     score: float
     T_map_base: np.ndarray
+    range_score: float | None = None
+    evidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ class Match:
     """Where the base was when the image was taken, with the candidates behind it, best first.
 
     `covariance`: (6, 6) float64, ROS order, map frame. `seconds`: time spent by stage.
+    `state`: LOST, TRACKING or MATCHED; only a match in state MATCHED is promised. `probability`: that it is right.
     """
 
     stamp_ns: int
@@ -174,3 +179,5 @@ class Match:
     covariance: np.ndarray
     candidates: tuple[Candidate, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    state: str = "MATCHED"
+    probability: float = 1.0

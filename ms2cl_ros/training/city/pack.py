@@ -79,10 +79,11 @@ def city_pairs(plan: Outing, camera_grid: AngularGrid, lidar_grid: AngularGrid,
     before = DrivePass(lateral_offset=rng.normal(0, 0.3), day=plan.other, light=1)
     mapped = _mapped(city, before, lidar, lidar_grid, rng)
     places = np.array([s.T_map_base[:2, 3] for s in mapped])
-    near_only, nod = facing(lidar_spec(64, TRUE_STEP_DEG), lidar_grid), _nod(rng)
+    whole, nod = lidar_spec(64, TRUE_STEP_DEG), _nod(rng)
+    near_only = facing(whole, lidar_grid)
     spec = camera_spec(0.5)
     eye = CellCamera(spec, camera_grid)
-    out: dict[str, list] = {key: [] for key in ("img", "rng", "rng2", "view", "moved", "pose", "scene", "s")}
+    out: dict[str, list] = {key: [] for key in ("img", "rng", "sweep", "view", "moved", "pose", "scene", "s")}
     for reverse in (False, True):
         drive = DrivePass(lateral_offset=rng.normal(0, 0.4), reverse=reverse, start=rng.uniform(0, spacing),
                           day=plan.today)
@@ -95,15 +96,15 @@ def city_pairs(plan: Outing, camera_grid: AngularGrid, lidar_grid: AngularGrid,
             T_view = T @ moved @ lidar.T_base_lidar()
             view = render_view(chosen, T_view, lidar_grid, SUBMAPS.voxel, LIMITS.min_range, LIMITS.max_range)
             out["img"].append(eye(scene, light, T, rng, mounted)[..., ::-1])
-            out["rng"].append(_forward(scene, near_only, lidar_grid, T, rng))
-            out["rng2"].append(_forward(scene_at(city, before, T, s / SPEED), near_only, lidar_grid, T @ moved, rng))
-            out["view"].append(view.ranges.astype(np.float16))
+            out["rng"].append(cut(_swept(scene, near_only, lidar_grid, T, rng), 0.0, lidar_grid.columns).ranges)
+            out["sweep"].append(_swept(scene_at(city, before, T, s / SPEED), whole, lidar_grid, T @ moved, rng).ranges)
+            out["view"].append(view.ranges)
             out["moved"].append([*moved[:2, 3], np.arctan2(moved[1, 0], moved[0, 0])])
             out["pose"].append([*T[:2, 3], np.arctan2(T[1, 0], T[0, 0])])
             out["scene"].append(plan.recipe.seed)
             # the two directions see different things at one place: far apart, so that neither masks the other
             out["s"].append(s + 1e5 * reverse)
-    kinds = {"moved": np.float32, "pose": np.float32}
+    kinds = {"rng": np.float16, "sweep": np.float16, "view": np.float16, "moved": np.float32, "pose": np.float32}
     return {key: np.array(values, kinds.get(key)) for key, values in out.items()}
 
 
@@ -147,9 +148,8 @@ def _panorama(points: np.ndarray, lidar: LidarSpec, grid: AngularGrid) -> RangeI
     return render_ranges(view, grid.panorama(), LIMITS.min_range, LIMITS.max_range)
 
 
-def _forward(scene: Scene, lidar: LidarSpec, grid: AngularGrid, T: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    panorama = _panorama(sweep(scene, lidar, T, rng)[:, :3], lidar, grid)
-    return cut(panorama, 0.0, grid.columns).ranges.astype(np.float16)
+def _swept(scene: Scene, lidar: LidarSpec, grid: AngularGrid, T: np.ndarray, rng: np.random.Generator) -> RangeImage:
+    return _panorama(sweep(scene, lidar, T, rng)[:, :3], lidar, grid)
 
 
 @dataclass(frozen=True)
