@@ -32,9 +32,9 @@ $(VENV)/.demo: setup.py | $(BIN)/python
 	$(PIP) -e '.[ros,city,plot]'
 	touch $@
 
-$(VENV)/.test: setup.py test/build_tf2_msgs.py | $(BIN)/python
+$(VENV)/.test: setup.py test/build_messages.py | $(BIN)/python
 	$(PIP) $(TORCH) -e '.[ros,city,plot,training,test]'
-	$(BIN)/python test/build_tf2_msgs.py
+	$(BIN)/python test/build_messages.py
 	touch $@ $(VENV)/.demo
 
 clean:

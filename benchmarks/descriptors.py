@@ -33,13 +33,18 @@ POOL = 500
 
 
 def embed(shards: list[Path], encoder: Encoder) -> dict[str, np.ndarray]:
-    """Descriptors (N, D) of every window: `map`, `near` (nearby pose), `query` (camera); some `ranges`."""
+    """Descriptors (N, D) of every pair: `map` and `near` (a sweep and a rendered view, as the camera looks), `query`
+    (camera); some `ranges`."""
     out: dict[str, list[np.ndarray]] = {"map": [], "near": [], "query": []}
     ranges: list[np.ndarray] = []
+    grid = encoder.sidecar.lidar.grid.panorama()
     for shard in shards:
         with np.load(shard) as part:
-            out["map"].append(encoder.embed_views(part["rng"].astype(np.float32)))
-            out["near"].append(encoder.embed_views(part["rng2"].astype(np.float32)))
+            for key, name in (("map", "sweep"), ("near", "view")):
+                turns = [RangeImage(t.astype(np.float32), grid) for t in part[name]]
+                ahead = np.array([encoder.embed_turns([t], np.array([-m]))[0, 0]
+                                  for t, m in zip(turns, part["moved"][:, 2])])
+                out[key].append(ahead)
             seen = np.ones(part["img"].shape[1:3], bool)
             out["query"].append(np.stack([encoder.embed_image(picture[..., ::-1], seen)[0] for picture in part["img"]]))
             ranges.append(part["rng"][:: max(1, len(part["rng"]) * len(shards) // POOL)])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ms2cl_ros import __version__, city_cli
+from ms2cl_ros import __version__, city_cli, evaluate_cli, recordings_cli
 from ms2cl_ros.cli_options import Params, Set, bar, console, read_config
 from ms2cl_ros.core.errors import Ms2clError
 from ms2cl_ros.database_cli import app as database_app
@@ -76,7 +76,8 @@ def localize(bag: Path, map_: Annotated[str, typer.Option("--map", "-m", help="a
         out = localize_bag(bag, map_, config, topics, progress)
     if json_:
         json_.write_text("".join(json.dumps(_plain_match(m)) + "\n" for m in out.matches))
-    console.print(f"{len(out.matches)} matches for {out.seen} images" + _dropped(out.dropped))
+    told = sum(m.state == "MATCHED" for m in out.matches)
+    console.print(f"{told} matches for {out.seen} images, {len(out.matches)} with candidates" + _dropped(out.dropped))
     _print_recall(bag, map_, config, topics, out)
 
 
@@ -84,9 +85,9 @@ def _print_recall(bag: Path, map_: str, config: Config, topics: Any, out: Any) -
     from ms2cl_ros.core.encoder import Encoder
     from ms2cl_ros.core.errors import TransformError
     from ms2cl_ros.core.maps.database import open_map
-    from ms2cl_ros.tools.evaluation import recalls
+    from ms2cl_ros.tools.evaluation import published, recalls
     from ms2cl_ros.tools.offline import truth
-    from ms2cl_ros.tools.report import recall_table
+    from ms2cl_ros.tools.report import published_line, recall_table
     motion = truth(bag, config, topics)
     try:
         truths = [motion.base(m.stamp_ns).T_map_base for m in out.matches]
@@ -97,13 +98,14 @@ def _print_recall(bag: Path, map_: str, config: Config, topics: Any, out: Any) -
     with open_map(map_, Encoder.load(config.encoder).sidecar, write=False) as store:
         stored = [T for _, _, T in store.poses()]
     Console().print(recall_table(recalls(out.matches, missed, truths, stored)))
+    console.print("published: " + published_line(dataclasses.asdict(published(out.matches, missed, truths, stored))))
 
 
 def _plain_match(match: Any) -> dict[str, Any]:
     return {"stamp_ns": match.stamp_ns, "T_map_base": match.T_map_base.tolist(),
             "covariance": match.covariance.tolist(),
             "candidates": [{**dataclasses.asdict(c), "T_map_base": c.T_map_base.tolist()} for c in match.candidates],
-            "seconds": match.seconds}
+            "state": match.state, "probability": match.probability, "seconds": match.seconds}
 
 
 def _dropped(counts: dict[str, int]) -> str:
@@ -216,6 +218,8 @@ def version() -> None:
 
 
 city_cli.register(app)
+evaluate_cli.register(app)
+recordings_cli.register(app)
 
 
 def main() -> None:

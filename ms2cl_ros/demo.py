@@ -25,7 +25,7 @@ from ms2cl_ros.ros.replay import Drive, Outcome, private_graph, run, write_summa
 from ms2cl_ros.tools.convert import Options, convert_kitti_raw
 from ms2cl_ros.tools.evaluation import Recall, errors
 from ms2cl_ros.tools.kitti import T_BASE_LIDAR, read_raw
-from ms2cl_ros.tools.report import draw, examples, recall_table
+from ms2cl_ros.tools.report import draw, examples, published_line, recall_table
 
 if TYPE_CHECKING:
     from ms2cl_ros.training.city.recipe import Recipe
@@ -123,7 +123,8 @@ def _figures(summary: dict[str, Any]) -> Table:
     latency = summary["latency_ms"]
     for name, value in (
             ("submaps stored, views of them", f"{summary['submaps']}, {summary['views']}"),
-            ("images matched", f"{summary['matched']} of {summary['images']}"),
+            ("images with candidates", f"{summary['matched']} of {summary['images']}"),
+            ("matches published", published_line(summary["published"])),
             ("error of the match, median", f"{summary['error']['median_m']:.2f} m, "
                                            f"{summary['error']['median_deg']:.1f} degrees"),
             ("latency, image sent to match heard", f"{latency['median']:.0f} ms median, {latency['p95']:.0f} ms p95"),

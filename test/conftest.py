@@ -118,7 +118,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_tiny_model(folder: Path, name: str = "tiny", columns: int = 20) -> None:
-    """Writes such a model; `columns` is the width of its pooled grid, so that another one has another fingerprint."""
+    """Writes such a model; `columns` is the width of its pooled grid, so that another one has another fingerprint.
+
+    Its calibration says what is so by construction: only the right place has a score near 1.
+    """
+    from ms2cl_ros.core.calibration import Calibration, Confidence, Evidence
     from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, Sidecar, save
     from ms2cl_ros.core.types import AngularGrid
     grid = AngularGrid(rows=8, columns=40, elevation_top_deg=12.0, elevation_step_deg=3.0, azimuth_step_deg=2.0)
@@ -129,7 +133,8 @@ def write_tiny_model(folder: Path, name: str = "tiny", columns: int = 20) -> Non
         name=name, folder=folder, training={"data": "none", "licence": "Apache-2.0"},
         camera=CameraInput("camera.onnx", "", "angular_grid", grid, size, ("red",), (0.0,), (1.0,)),
         lidar=LidarInput("lidar.onnx", "", grid, size, ("range",), (0.0,), (1.0,), 1.0, FAR),
-        embedding=Embedding(size=2 * columns, columns=1, metric="cosine", logit_scale=20.0)), folder)
+        embedding=Embedding(size=2 * columns, columns=1, metric="cosine", logit_scale=20.0),
+        calibration=Calibration(Evidence(-394.0, 400.0), None, Confidence(0.0)).to_mapping()), folder)
 
 
 def _pooling_network(tensor: str, size: tuple[int, int], columns: int) -> bytes:

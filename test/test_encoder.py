@@ -12,6 +12,7 @@ from ms2cl_ros.core.config import EncoderConfig
 from ms2cl_ros.core.encoder import Encoder, model_folder
 from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.sidecar import load, sha256
+from ms2cl_ros.core.types import RangeImage
 
 
 @pytest.fixture
@@ -32,13 +33,14 @@ def encoder(folder, **settings):
 
 def test_views_and_images_become_unit_descriptors_whatever_the_batch(model):
     e = encoder(model)
-    grid = e.sidecar.lidar.grid
-    ranges = np.random.default_rng(0).uniform(2, 60, (37, grid.rows, grid.columns)).astype(np.float32)
-    together = e.embed_views(ranges)
-    alone = np.concatenate([e.embed_views(r[None]) for r in ranges])
-    assert together.shape == (37, e.sidecar.embedding.size)
-    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    grid = e.sidecar.lidar.grid.panorama()
+    ranges = np.random.default_rng(0).uniform(2, 60, (9, grid.rows, grid.columns)).astype(np.float32)
+    turns, headings = [RangeImage(r, grid) for r in ranges], np.array([0.0, 1.0, 2.0, 3.0])
+    together = e.embed_turns(turns, headings)
+    alone = np.stack([e.embed_turns([t], headings[i:i + 1])[0, 0] for i in range(4) for t in turns], 0)
+    assert together.shape == (9, 4, e.sidecar.embedding.size)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=2), 1.0, atol=1e-5)
+    np.testing.assert_allclose(together.transpose(1, 0, 2).reshape(36, -1), alone, atol=1e-5)
 
 
 def test_the_shipped_model_fits_its_sidecar_and_predicts_a_range_map():

@@ -378,7 +378,7 @@ def test_tf_without_tf2_msgs_is_refused_with_the_alternative(ros, tiny_model, tm
 
 
 def test_extrinsics_and_poses_come_from_tf(ros, tiny_model, tmp_path):
-    tf2 = pytest.importorskip("tf2_msgs.msg", reason="build it with test/build_tf2_msgs.py")
+    tf2 = pytest.importorskip("tf2_msgs.msg", reason="build it with test/build_messages.py")
     given = settings(tiny_model, tmp_path, frames__extrinsics_source="tf", frames__pose_source="tf")
     mapper = ros.node(SubmapMapper, given)
     matcher = ros.node(PlaceMatcher, given)

@@ -41,8 +41,8 @@ def test_a_shard_holds_images_sweeps_views_and_poses_of_one_city(shards: Path) -
         assert (shard["s"] >= 1e5).sum() == 6, "half of the pairs go the other way round"
         assert np.abs(shard["moved"][:, :2]).max() <= packing.ALONG
     assert found["img"] == ((12, 16, 40, 3), "uint8")
-    assert found["rng"] == found["rng2"] == ((12, 12, 40), "float16")
-    assert found["view"] == ((12, 12, 200), "float16")
+    assert found["rng"] == ((12, 12, 40), "float16")
+    assert found["sweep"] == found["view"] == ((12, 12, 200), "float16")
     assert found["moved"] == found["pose"] == ((12, 3), "float32")
 
 

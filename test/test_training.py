@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import lzma
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +20,10 @@ from ms2cl_ros.core import projection  # noqa: E402
 from ms2cl_ros.core.config import EncoderConfig  # noqa: E402
 from ms2cl_ros.core.encoder import Encoder  # noqa: E402
 from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
-from ms2cl_ros.core.types import AngularGrid  # noqa: E402
+from ms2cl_ros.core.mapper import headings_around  # noqa: E402
+from ms2cl_ros.core.types import AngularGrid, RangeImage  # noqa: E402
 from ms2cl_ros.training import augment, losses  # noqa: E402
 from ms2cl_ros.training.data import Shards, camera_input, draw_batch, draw_rows, lidar_input  # noqa: E402
-from ms2cl_ros.training.drives import read_scan  # noqa: E402
-from ms2cl_ros.training.evaluate_pairs import Pairs, embed_drive, figures  # noqa: E402
 from ms2cl_ros.training.experiment import (  # noqa: E402
     DataConfig,
     Experiment,
@@ -40,7 +37,7 @@ from ms2cl_ros.training.experiment import (  # noqa: E402
     to_tree,
 )
 from ms2cl_ros.training.export import contract, export  # noqa: E402
-from ms2cl_ros.training.model import CrossModalModel  # noqa: E402
+from ms2cl_ros.training.model import CrossModalModel, windows  # noqa: E402
 from ms2cl_ros.training.train import CHECKPOINT, Run, averaged, train  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "training"
@@ -50,12 +47,12 @@ def tiny(steps: int = 4) -> Experiment:
     trunk = TrunkConfig(width=16, depths=(1, 1, 1), heads=(1, 2, 2), window=(2, 4), drop_path=0.1)
     return Experiment(
         name="tiny",
-        camera=InputConfig(AngularGrid(32, 64, 8.0, 0.8, 1.0), ("red", "green", "blue", "valid"),
+        camera=InputConfig(AngularGrid(32, 64, 8.0, 0.8, 1.125), ("red", "green", "blue", "valid"),
                            (0.4, 0.5, 0.6, 0.0), (0.2, 0.3, 0.25, 1.0)),
-        lidar=InputConfig(AngularGrid(16, 64, 1.6, 0.8, 1.0), ("log_range", "valid"), (2.7, 0.0), (0.8, 1.0)),
+        lidar=InputConfig(AngularGrid(16, 64, 1.6, 0.8, 1.125), ("log_range", "valid"), (2.7, 0.0), (0.8, 1.0)),
         model=ModelConfig(trunk, trunk, embedding=32, columns=4, students=(0, 1), decoder=(16, 16)),
         range_map=RangeMapConfig(rows=8, columns=32, bins=8),
-        data=DataConfig(streets=3, frames=2),
+        data=DataConfig(streets=3, frames=2, cities=3, city_frames=2, width=128),
         schedule=ScheduleConfig(minutes=0.0, steps=steps, bfloat16=False, threads=1))
 
 
@@ -76,9 +73,15 @@ def model() -> CrossModalModel:
     return CrossModalModel(tiny())
 
 
+def flat(found: tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The teacher's and the students' embeddings of a camera."""
+    column = torch.zeros(len(found[0]), dtype=torch.long)
+    return losses.look(found[0], column, 4), [losses.look(strip, column, 4) for strip in found[1]]
+
+
 def test_distillation_leaves_the_teacher_head_alone(model: CrossModalModel) -> None:
     x = torch.randn(3, 4, 32, 64)
-    teacher, students, _ = model.camera.train_forward(x)
+    teacher, students = flat(model.camera.train_forward(x))
     losses.distillation(teacher, students, stop_gradient=True).backward()
     assert all(p.grad is None for p in model.camera.teacher.parameters())
     assert all(p.grad is None for p in model.camera.trunk.stages[2].parameters())
@@ -87,7 +90,7 @@ def test_distillation_leaves_the_teacher_head_alone(model: CrossModalModel) -> N
 
 
 def test_without_stop_gradient_distillation_moves_the_teacher(model: CrossModalModel) -> None:
-    teacher, students, _ = model.camera.train_forward(torch.randn(3, 4, 32, 64))
+    teacher, students = flat(model.camera.train_forward(torch.randn(3, 4, 32, 64)))
     losses.distillation(teacher, students, stop_gradient=False).backward()
     assert model.camera.teacher.collapse.weight.grad.abs().sum() > 0
 
@@ -107,7 +110,8 @@ def test_near_frames_of_one_street_are_no_negatives() -> None:
     same = torch.ones(4, 2) / math.sqrt(2)
     # Frames 0 and 1 compete with two others each, frames 2 and 3 with three: the mean of ln 3, ln 3, ln 4, ln 4.
     expected = (math.log(3) + math.log(4)) / 2
-    assert losses.contrast(same, same, torch.tensor(0.0), near).item() == pytest.approx(expected, abs=1e-5)
+    found = losses.contrast(same, same[:, None], torch.zeros(4, dtype=torch.long), torch.tensor(0.0), near)
+    assert found.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_range_targets_take_the_nearest_return_of_a_cell() -> None:
@@ -130,7 +134,8 @@ def test_embeddings_have_unit_length_and_do_not_depend_on_the_batch(model: Cross
     model.eval()
     x = torch.randn(5, 2, 16, 64)
     with torch.no_grad():
-        together, alone = model.lidar(x), torch.cat([model.lidar(x[k:k + 1]) for k in range(5)])
+        together = windows(model.lidar(x), 4)[:, 0]
+        alone = torch.cat([windows(model.lidar(x[k:k + 1]), 4)[:, 0] for k in range(5)])
     assert torch.allclose(together.norm(dim=1), torch.ones(5), atol=1e-5)
     assert torch.allclose(together, alone, atol=1e-5)
 
@@ -142,14 +147,15 @@ def test_training_tensors_equal_those_of_the_robot() -> None:
     rgb, valid = rng.integers(0, 255, (2, 32, 64, 3), dtype=np.uint8), rng.random((2, 32, 64)) < 0.8
     mine = camera_input(torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255.0, torch.from_numpy(valid), experiment.camera)
     np.testing.assert_allclose(mine.numpy(), projection.camera_tensor(rgb, valid, sidecar.camera), atol=1e-5)
-    ranges = rng.uniform(0, 140, (2, 16, 64)).astype(np.float32)
+    ranges = rng.uniform(0, 140, (2, 16, 320)).astype(np.float32)
     ranges[ranges < 20] = 0
     mine = lidar_input(torch.from_numpy(ranges), experiment.lidar)
     np.testing.assert_allclose(mine.numpy(), projection.lidar_tensor(ranges, sidecar.lidar), atol=1e-5)
 
 
 def test_shard_images_are_turned_to_red_first(shard: Path) -> None:
-    image, here, _ = Shards([shard], tiny()).read([7])
+    shards = Shards([shard], tiny())
+    image, here = shards.images([7])[0], shards.ranges([7], "rng")
     with np.load(shard) as stored:
         np.testing.assert_allclose(image[0, 0].numpy() * 255, stored["img"][7, :, :, 2], atol=1e-3)
         np.testing.assert_array_equal(here[0].numpy(), stored["rng"][7].astype(np.float32))
@@ -158,7 +164,7 @@ def test_shard_images_are_turned_to_red_first(shard: Path) -> None:
 def test_held_out_streets_are_never_drawn(shard: Path) -> None:
     shards = Shards([shard], tiny())
     assert set(shards.street[shards.held_out]) == {19}
-    drawn = np.concatenate([draw_rows(shards, 10, 3, np.random.default_rng(k)) for k in range(20)])
+    drawn = np.concatenate([draw_rows(shards.streets[False], 10, 3, np.random.default_rng(k)) for k in range(20)])
     assert not set(drawn) & set(shards.held_out)
 
 
@@ -178,9 +184,10 @@ def test_a_shard_of_another_grid_is_refused(shard: Path) -> None:
 
 def test_mirroring_turns_camera_and_lidar_alike() -> None:
     torch.manual_seed(0)
-    columns = torch.arange(6.0).expand(40, 2, 6)
-    image, here, nearby, valid = augment.flip(columns[:, None].repeat(1, 3, 1, 1), columns, columns, columns > 2)
-    assert 5 < (here[:, 0, 0] == 5).sum() < 35
+    columns, some = torch.arange(6.0).expand(40, 2, 6), torch.arange(40) % 3 == 0
+    picture = columns[:, None].repeat(1, 3, 1, 1)
+    image, here, nearby, valid = augment.flip(some, picture, columns, columns, columns > 2)
+    assert torch.equal(here[:, 0, 0] == 5, some)
     assert torch.equal(image[:, 0], here) and torch.equal(nearby, here) and torch.equal(valid, here > 2)
 
 
@@ -243,10 +250,19 @@ def test_the_exported_model_agrees_with_torch_and_leaves_the_students_behind(sha
         names = {i.name for i in onnx.load(tmp_path / "made" / name).graph.initializer}
         assert any("teacher" in n for n in names) and not any("student" in n for n in names)
     encoder = Encoder.load(EncoderConfig(model=str(tmp_path / "made")))
-    ranges = np.random.default_rng(0).uniform(0, 60, (3, 16, 64)).astype(np.float32)
+    grid = experiment.lidar.grid.panorama()
+    turns = np.random.default_rng(0).uniform(0, 60, (3, grid.rows, grid.columns)).astype(np.float32)
     with torch.no_grad():
-        want = model.lidar(lidar_input(torch.from_numpy(ranges), experiment.lidar)).numpy()
-    np.testing.assert_allclose(encoder.embed_views(ranges), want, atol=1e-4)
+        want = windows(model.lidar(lidar_input(torch.from_numpy(turns), experiment.lidar)), 4).numpy()
+    assert encoder.headings == want.shape[1] == 20
+    found = encoder.embed_turns([RangeImage(t, grid) for t in turns], headings_around(20))
+    straight_ahead = (grid.columns // 2 - 32) // 16
+    np.testing.assert_allclose(found[:, 0], want[:, straight_ahead], atol=1e-4)
+    np.testing.assert_allclose(found[:, 3], want[:, straight_ahead - 3], atol=1e-4)
+    between = encoder.embed_turns([RangeImage(t, grid) for t in turns], np.array([np.radians(9 * 1.125)]))
+    rolled = [RangeImage(np.roll(t, 9, axis=1), grid) for t in turns]
+    # windows of the coarsest stage lie elsewhere, so nearly the same is all that can be asked
+    assert ((between * encoder.embed_turns(rolled, np.zeros(1))).sum(2) > 0.95).all()
     embedding, logits = encoder.embed_image(np.full((32, 64, 3), 90, np.uint8), np.ones((32, 64), bool))
     assert embedding.shape == (32,) and logits is not None and logits.shape == (9, 8, 32)
     assert "What it cannot do" in (tmp_path / "made" / "README.md").read_text()
@@ -255,7 +271,7 @@ def test_the_exported_model_agrees_with_torch_and_leaves_the_students_behind(sha
 def test_batches_depend_on_seed_and_step_alone(shard: Path) -> None:
     shards = Shards([shard], tiny())
     a, b, c = (draw_batch(shards, tiny(), step) for step in (3, 3, 4))
-    assert torch.equal(a.image, b.image) and torch.equal(a.sweep, b.sweep)
+    assert torch.equal(a.image, b.image) and torch.equal(a.ranges, b.ranges)
     assert a.image.shape != c.image.shape or not torch.equal(a.image, c.image)
 
 
@@ -277,45 +293,3 @@ def test_grids_that_do_not_line_up_are_refused() -> None:
     grid = dataclasses.replace(experiment.lidar.grid, elevation_top_deg=1.5)
     with pytest.raises(ConfigError, match="whole rows"):
         CrossModalModel(dataclasses.replace(experiment, lidar=dataclasses.replace(experiment.lidar, grid=grid)))
-
-
-def test_a_packed_sweep_decodes_to_its_points(tmp_path: Path) -> None:
-    azimuth, elevation, ranges = np.array([35999, 18000, 9000]), np.array([-100, 0, 50]), np.array([1000, 250, 12000])
-    planes = []
-    for values in (azimuth, elevation, ranges):
-        steps = np.diff(values, prepend=0).astype(np.int16).view(np.uint16)
-        planes += [(steps & 255).astype(np.uint8), (steps >> 8).astype(np.uint8)]
-    (tmp_path / "0.xz").write_bytes(lzma.compress(np.concatenate([*planes, np.zeros(3, np.uint8)]).tobytes()))
-    points = read_scan(tmp_path / "0.xz")
-    np.testing.assert_allclose(np.linalg.norm(points, axis=1), [10.0, 2.5, 120.0], rtol=1e-5)
-    np.testing.assert_allclose(points[1], [2.5, 0.0, 0.0], atol=1e-5)
-    np.testing.assert_allclose(np.degrees(np.arctan2(points[2, 1], points[2, 0])), -90.0, atol=1e-3)
-
-
-def test_a_file_that_is_no_packed_sweep_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "0.xz").write_bytes(b"not a sweep")
-    with pytest.raises(DataError, match="no packed sweep"):
-        read_scan(tmp_path / "0.xz")
-
-
-def test_recall_counts_hits_near_by_in_the_right_drive_only() -> None:
-    scans = np.eye(4, dtype=np.float32)
-    drive, position = np.array(["a", "a", "a", "b"]), np.array([[0.0, 0, 0], [3.0, 0, 0], [40.0, 0, 0], [0.0, 0, 0]])
-    # Images 0 and 1 prefer scan 1, image 2 its own, image 3 the scan at the same coordinates of another drive.
-    images = np.array([[0.5, 0.9, 0, 0], [0.5, 0.9, 0, 0], [0, 0, 1, 0], [0.9, 0, 0, 0.5]], np.float32)
-    pairs = Pairs(images, scans, scans[:, None], drive, position, np.zeros((4, 1, 1)), None)
-    everyone = np.ones(4, bool)
-    assert figures(pairs, everyone, 0.0, own=True)["recall@1"] == 0.75
-    without = figures(pairs, everyone, 0.0, own=False)
-    assert without["recall@1"] == 0.5 and without["chance"] == pytest.approx(2 / 4 / 3, abs=1e-3)
-    assert figures(pairs, everyone, 3.5, own=False)["recall@1"] == 0.0
-
-
-def test_the_shipped_model_finds_most_places_of_a_recorded_drive() -> None:
-    root = Path(__file__).resolve().parents[1]
-    drive = Path(os.environ.get("MS2CL_DATA", root.parent / "shared" / "data")) / "2011_09_26_drive_0009_sync"
-    if not drive.is_dir():
-        pytest.skip(f"no recorded drive at {drive}: set MS2CL_DATA")
-    pairs = embed_drive(Encoder.load(EncoderConfig(model=str(root / "models" / "ms2cl_city"))), drive)
-    found = figures(pairs, np.ones(len(pairs.drive), bool), 0.0, own=True)
-    assert found["queries"] == 51 and found["recall@1"] > 0.6

@@ -123,6 +123,37 @@ class FramesConfig:
 
 
 @dataclass(frozen=True)
+class TrustConfig:
+    """When a match may be published."""
+
+    target_precision: float = setting(0.99, "share of the published matches that is to be right", low=0.5, high=0.9999)
+    motion: str = setting("odometry", "how images are joined: by odometry (as constant_velocity while none comes), by "
+                          "a constant velocity, or each image for itself (none)",
+                          choices=("odometry", "constant_velocity", "none"))
+    verify: bool = setting(True, "candidates are compared with the ranges that the model reads from the image, if it "
+                           "reads any")
+    look: float = setting(2.0, "images from within so many metres count as one: their errors are alike",
+                          low=0.1, high=100.0)
+    calibration: str = setting("", "a file written by `ms2cl calibrate`; empty: what the model brings along")
+
+
+@dataclass(frozen=True)
+class BackendsConfig:
+    """Which SLAM and localisation back ends are told of matches, and how hard it is tried."""
+
+    names: list[str] = setting([""], "adapters to run, none by default: initialpose_amcl, initialpose_slam_toolbox, "
+                               "initialpose_rtabmap, lio_loop, rtabmap_link, rtabmap_landmark, hdl_query, autoware")
+    publish_tf: bool = setting(False, "broadcast the transform from frames.map to the odometry's frame, from matches "
+                               "and odometry; only if nobody else does")
+    attempts: int = setting(6, "how often a back end is told before it is given up", low=1, high=1000)
+    retry: float = setting(1.0, "seconds until it is told again; doubled each time, up to 30", low=0.1, high=30.0)
+    tolerance: float = setting(3.0, "a back end whose own pose is within so many metres of a match agrees with it",
+                               low=0.1, high=100.0)
+    disagreements: int = setting(5, "matches in a row that a localiser's own pose has to disagree with before it is "
+                                 "given an initial pose again", low=1, high=1000)
+
+
+@dataclass(frozen=True)
 class Config:
     """All stages together."""
 
@@ -134,6 +165,8 @@ class Config:
     index: IndexConfig = field(default_factory=IndexConfig)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    backends: BackendsConfig = field(default_factory=BackendsConfig)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ms2cl_ros.core.install import roots
 from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.types import RangeImage
 
-BATCH = 16
+BATCH, TURNS = 16, 4  # headings, whole turns at a time
 
 
 def model_folder(name: str) -> Path:
@@ -63,6 +63,20 @@ def _check(session: Any, path: Path, name: str, shape: tuple[int, ...], outputs:
         raise ModelError(f"{path} gives {found}, its sidecar says {outputs}")
 
 
+def _strip_size(model: Sidecar) -> tuple[int, int]:
+    """Numbers a column, and columns of a turn."""
+    e, grid = model.embedding, model.lidar.grid
+    return e.size // e.columns, grid.turn_columns * e.columns // grid.columns
+
+
+def looks(strips: np.ndarray, first: np.ndarray, columns: int) -> np.ndarray:
+    """(N, n, numbers * columns) float32 of unit length: of each strip (N, numbers, turn) the `columns` from each of the
+    `first` (n,) on, round the turn."""
+    index = (first[:, None] + np.arange(columns)) % strips.shape[2]
+    found = strips[:, :, index].transpose(0, 2, 1, 3).reshape(len(strips), len(first), -1)
+    return found / np.maximum(np.linalg.norm(found, axis=2, keepdims=True), 1e-12)
+
+
 class Encoder:
     """Range images and camera images in, unit descriptors of `sidecar.embedding.size` numbers out."""
 
@@ -76,9 +90,10 @@ class Encoder:
         model = sidecar.load(model_folder(config.model))
         camera, lidar = (_session(model.folder / part.file, config) for part in (model.camera, model.lidar))
         size = (model.embedding.size,)
-        outputs: dict[str, tuple[int, ...]] = {"embedding": size}
+        found = {"strip": _strip_size(model)} if model.lidar.around else {"embedding": size}
         _check(lidar, model.folder / model.lidar.file, "range_image",
-               (len(model.lidar.channels), *model.lidar.size), outputs)
+               (len(model.lidar.channels), *model.lidar.size), found)
+        outputs: dict[str, tuple[int, ...]] = {"embedding": size}
         if model.range_map is not None:
             r = model.range_map
             outputs = {**outputs, "range_logits": (r.bins + 1, r.rows, r.columns)}
@@ -86,17 +101,35 @@ class Encoder:
                (len(model.camera.channels), *model.camera.size), outputs)
         return cls(model, camera, lidar)
 
-    def embed_views(self, ranges: np.ndarray) -> np.ndarray:
-        """(N, rows, columns) float32 metres, 0 = no return, one heading each -> (N, D) float32."""
-        x = projection.lidar_tensor(ranges, self.sidecar.lidar)
-        parts = [self._lidar.run(["embedding"], {"range_image": x[i:i + BATCH]})[0] for i in range(0, len(x), BATCH)]
-        return np.concatenate(parts).astype(np.float32)
+    @property
+    def headings(self) -> int:
+        """How many headings of a turn cost no more than one; 1 for a model that embeds each for itself."""
+        return _strip_size(self.sidecar)[1] if self.sidecar.lidar.around else 1
 
     def embed_turns(self, panoramas: Sequence[RangeImage], headings: np.ndarray) -> np.ndarray:
-        """Whole turns and (n,) headings in radians, azimuth in their frame -> (N, n, D) float32, unit length."""
+        """Whole turns and (n,) headings in radians, azimuth in their frame -> (N, n, D) float32, unit length.
+
+        A heading is rounded as `projection.cut` does. A model that goes round the turn runs once a panorama for all
+        headings that lie whole strip columns apart.
+        """
         columns = self.sidecar.lidar.grid.columns
-        windows = np.stack([projection.cut(p, h, columns).ranges for p in panoramas for h in headings])
-        return self.embed_views(windows).reshape(len(panoramas), len(headings), -1)
+        if not self.sidecar.lidar.around:
+            windows = np.stack([projection.cut(p, h, columns).ranges for p in panoramas for h in headings])
+            return self._run(windows, "embedding", BATCH).reshape(len(panoramas), len(headings), -1)
+        first = np.array([projection.first_column(panoramas[0].grid, h, columns) for h in headings])
+        step = columns // self.sidecar.embedding.columns
+        turns = np.stack([p.ranges for p in panoramas])
+        out = np.empty((len(turns), len(first), self.sidecar.embedding.size), np.float32)
+        for offset in np.unique(first % step):
+            strips = self._run(np.roll(turns, -offset, axis=2), "strip", TURNS)
+            chosen = first % step == offset
+            out[:, chosen] = looks(strips, first[chosen] // step, self.sidecar.embedding.columns)
+        return out
+
+    def _run(self, ranges: np.ndarray, output: str, batch: int) -> np.ndarray:
+        x = projection.lidar_tensor(ranges, self.sidecar.lidar)
+        parts = [self._lidar.run([output], {"range_image": x[i:i + batch]})[0] for i in range(0, len(x), batch)]
+        return np.concatenate(parts).astype(np.float32)
 
     def embed_image(self, rgb: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(rows, columns, 3) uint8 and (rows, columns) bool on the model's cells -> descriptor (D,) float32 and,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -14,39 +15,67 @@ from ms2cl_ros.core.geometry import camera_view
 from ms2cl_ros.core.index import Index
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import CameraView
-from ms2cl_ros.core.retrieval import candidates, covariance
-from ms2cl_ros.core.types import CameraImage, CameraModel, Match
+from ms2cl_ros.core.retrieval import Verify, candidates
+from ms2cl_ros.core.trust import Trust, find_calibration
+from ms2cl_ros.core.types import CameraImage, CameraModel, Match, StampedPose
+from ms2cl_ros.core.verification import Verifier
 
 
 class Matcher:
-    """Answers where the base was when an image was taken. One thread at a time."""
+    """Answers where the base was when an image was taken, from it and from those before. One thread at a time."""
 
     def __init__(self, config: Config, encoder: Encoder, store: Store) -> None:
         self._config, self._encoder = config, encoder
         self._index = Index(store, encoder.sidecar.embedding.size, config.index)
         self._views: dict[tuple, tuple[CameraView, float]] = {}
+        model = encoder.sidecar
+        calibration = find_calibration(config.trust, model)
+        self.trust = Trust(config.trust, calibration, model.embedding.logit_scale)
+        ranges = calibration.ranges if calibration and config.trust.verify else None
+        self._verifier = Verifier(model.range_map, ranges) if model.range_map and ranges else None
 
-    def locate(self, image: CameraImage, camera: CameraModel, T_base_camera: np.ndarray) -> Match | None:
+    def reset(self) -> None:
+        """Forgets where the base was: the next image is looked for in the whole map."""
+        self.trust.reset()
+
+    def locate(self, image: CameraImage, camera: CameraModel, T_base_camera: np.ndarray,
+               odometry: StampedPose | None = None) -> Match | None:
         """The match with its candidates, or None: the map is empty, or nothing reaches `retrieval.min_score`.
 
-        `T_base_camera`: pose of the optical frame (z forward) in the base. Submaps that another process has added
-        since the last call are searched too. Raises SensorError if the image does not fit the camera model.
+        Only a match in state MATCHED is promised. `T_base_camera`: pose of the optical frame (z forward) in the base.
+        `odometry`: the base at the image's stamp in any frame that drifts; images without one are joined by a constant
+        velocity. Submaps that another process has added since the last call are searched too.
+        Raises SensorError if the image does not fit the camera model.
         """
         clock = Laps()
         view, heading = self._view(camera, T_base_camera)
         rgb, valid = view(image.rgb)
         clock.lap("project")
-        query, _ = self._encoder.embed_image(rgb, valid)
+        query, logits = self._encoder.embed_image(rgb, valid)
         clock.lap("embed")
         self._index.refresh()
         clock.lap("refresh")
-        settings, embedding = self._config.retrieval, self._encoder.sidecar.embedding
-        found = candidates(self._index, query, heading, T_base_camera, settings.candidates)
-        clock.lap("search")
-        if not found or found[0].score < settings.min_score:
+        if not len(self._index):
+            self.reset()  # that nothing was found in an empty map says nothing of where the base is
             return None
-        spread = covariance(found, embedding.logit_scale)
-        return Match(image.stamp_ns, found[0].T_map_base, spread, found, clock.seconds)
+        settings = self._config.retrieval
+        found = candidates(self._index, query, heading, T_base_camera, settings.candidates, self._verify(query, logits))
+        clock.lap("search")
+        best = max((c.score for c in found), default=-np.inf)
+        found = self.trust.weigh(found) if found and best >= settings.min_score else ()
+        answer = self.trust.judge(found, image.stamp_ns, odometry)
+        clock.lap("judge")
+        if not found or answer is None:
+            return None
+        return Match(image.stamp_ns, answer.T_map_base, answer.covariance, found, clock.seconds, answer.state,
+                     answer.probability)
+
+    def _verify(self, query: np.ndarray, logits: np.ndarray | None) -> Verify | None:
+        """Compares candidates with the ranges read from the image, where model and calibration can."""
+        if self._verifier is None or logits is None:
+            return None
+        self._verifier.learn(logits, query)
+        return partial(self._verifier.score, logits)
 
     def _view(self, camera: CameraModel, T_base_camera: np.ndarray) -> tuple[CameraView, float]:
         """The precomputed resampling for this camera and mounting; only the last one is kept."""

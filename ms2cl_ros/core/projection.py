@@ -173,10 +173,15 @@ def cut(panorama: RangeImage, heading_rad: float, columns: int) -> RangeImage:
     if grid.columns != grid.turn_columns or not 0 < columns <= grid.columns:
         raise SensorError(f"cannot cut {columns} columns out of {grid.columns}: a panorama has the whole turn of "
                           f"{grid.turn_columns}; render it on grid.panorama()")
-    middle = (grid.azimuth_left_deg - math.degrees(heading_rad)) / grid.azimuth_step_deg
-    first = math.floor(middle - columns / 2 + 0.5)
+    first = first_column(grid, heading_rad, columns)
     window = AngularGrid(grid.rows, columns, grid.elevation_top_deg, grid.elevation_step_deg, grid.azimuth_step_deg)
     return RangeImage(np.take(panorama.ranges, range(first, first + columns), axis=1, mode="wrap"), window)
+
+
+def first_column(panorama: AngularGrid, heading_rad: float, columns: int) -> int:
+    """Where a window of `columns` columns centred on a heading begins in a whole turn; it may lie before column 0."""
+    middle = (panorama.azimuth_left_deg - math.degrees(heading_rad)) / panorama.azimuth_step_deg
+    return math.floor(middle - columns / 2 + 0.5)
 
 
 def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,16 +9,17 @@
     embedding: {size, columns, metric, logit_scale}
     range_map: {rows, columns, bins, near, far}          # or null: the camera model has one output
     training: {data, licence}
+    calibration: {...}                                    # optional: what scores are worth (`core.calibration`)
 
 `camera.onnx`: input `image` (N, C, H, W), outputs `embedding` (N, D) and, with a range map, `range_logits`
 (N, bins + 1, rows, columns; the last bin is "nothing came back"). `lidar.onnx`: input `range_image`
-(N, C, H, W), output `embedding` (N, D). All float32; H, W are `size`.
+(N, C, H, W), output `embedding` (N, D) or, where `lidar.around`, `strip` (N, numbers, columns). All float32; H, W are `size`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class LidarInput:
 
     `log_range`: (ln clip(r, near, far) - mean) / std; `range`: (r / far - mean) / std; both 0 where nothing
     returned and where r > far. `valid`: 1 where something did. `mean`, `std`: one number a channel.
+    `around`: the model eats the whole turn of that grid instead and gives a strip, some numbers for each of its
+    azimuth columns; a heading's embedding is a window of `embedding.columns` of them, of unit length.
     """
 
     file: str
@@ -67,6 +70,7 @@ class LidarInput:
     std: tuple[float, ...]
     near: float
     far: float
+    around: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Sidecar:
     training: dict[str, Any]
     range_map: RangeMap | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     folder: Path = Path()
 
     @property
@@ -120,12 +125,13 @@ def sha256(path: Path) -> str:
 
 
 def _build(cls: type, tree: Any, where: str) -> Any:
-    """A dataclass from a mapping with exactly its keys; lists become tuples, grids become AngularGrid."""
+    """A dataclass from a mapping with its keys, and no others; lists become tuples, grids become AngularGrid."""
     if not isinstance(tree, dict):
         raise ModelError(f"{where}: expected a mapping, got {tree!r}")
     names = {f.name for f in fields(cls)}
-    if set(tree) != names:
-        raise ModelError(f"{where}: missing {sorted(names - set(tree))}, unknown {sorted(set(tree) - names)}")
+    wanted = {f.name for f in fields(cls) if f.default is MISSING}
+    if not wanted <= set(tree) <= names:
+        raise ModelError(f"{where}: missing {sorted(wanted - set(tree))}, unknown {sorted(set(tree) - names)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in tree.items()}
     if isinstance(values.get("grid"), dict):
         values["grid"] = _build(AngularGrid, values["grid"], where + ".grid")
@@ -155,7 +161,7 @@ def load(folder: Path) -> Sidecar:
         lidar=_build(LidarInput, tree["lidar"], f"{path}: lidar"),
         embedding=_build(Embedding, tree["embedding"], f"{path}: embedding"),
         range_map=_build(RangeMap, ranges, f"{path}: range_map") if ranges else None,
-        evaluation=dict(tree.get("evaluation") or {}))
+        evaluation=dict(tree.get("evaluation") or {}), calibration=dict(tree.get("calibration") or {}))
     _check(model)
     return model
 

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera images in, the base's pose in a LiDAR map out.
 
-Subscribes `image` (Image), the same with `/compressed` (CompressedImage) and `camera_info` (CameraInfo). Publishes
-`~/match_pose` (PoseWithCovarianceStamped), `~/candidates` (PoseArray, best first) and /diagnostics. The map is
-`store.database`, a file or a shared map's URL, which mappers may be extending meanwhile.
+Subscribes `image` (Image), the same with `/compressed` (CompressedImage), `camera_info` (CameraInfo) and, to join one
+image to the next, `odometry` (Odometry, in any frame). Publishes `~/match_pose` (PoseWithCovarianceStamped), only if it
+may be relied on, `~/candidates` (PoseArray, best first) of every image, and /diagnostics. The map is `store.database`,
+a file or a shared map's URL, which mappers may be extending meanwhile.
 """
 
 from __future__ import annotations
@@ -20,28 +21,33 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ms2cl_ros.core.decision import MATCHED
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
-from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.frames import SECOND, TransformBuffer, plain
 from ms2cl_ros.core.maps.database import is_url, open_map
 from ms2cl_ros.core.maps.soundness import REMEDY
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.matcher import Matcher
-from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
-from ms2cl_ros.core.types import CameraModel, Match
+from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_pose
+from ms2cl_ros.core.types import CameraModel, Match, StampedPose
 from ms2cl_ros.ros import conversions, parameters, qos
 from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map
 from ms2cl_ros.ros.health import Health, Stream
+from ms2cl_ros.ros.odometry import Motion
 from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
-STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames")
+STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames", "trust")
 REPLACED, DUPLICATE = "a newer image came first", "the same image raw and compressed"
+# an image waits so many seconds for odometry up to its stamp, if there has been any in the second before
+ODOMETRY_WAIT = 0.1
 # the robot is taken to be amid its last so many matches: one that is wrong must not send for another part of the map
 BELIEF = 9
 DROP_REASONS = ((SensorError, "bad image"), (TransformError, "no transform"), (StoreError, "map not readable"))
@@ -69,6 +75,7 @@ class PlaceMatcher(ClosingNode):
             TransformListener(self, self._transforms, self.health)
         else:
             sensor_in_base(self.config.frames, "camera", self._transforms, "", 0)
+        self._motion = Motion(self.config.frames.pose_gap)
         self._info: CameraInfo | None = None
         self._camera: tuple[CameraInfo, CameraModel] | None = None
         self._last: tuple[int, type] | None = None
@@ -89,6 +96,9 @@ class PlaceMatcher(ClosingNode):
             self.create_subscription(kind, topic, lambda m: self._image_came(images, m), qos.IMAGES,
                                      qos_overriding_options=qos.overridable())
         self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
+        if self.config.trust.motion == "odometry":
+            self.create_subscription(Odometry, "odometry", self._odometry_came, qos.POSES,
+                                     qos_overriding_options=qos.overridable())
         self.create_timer(0.25, self._look_for_map, clock=Clock(clock_type=ClockType.STEADY_TIME))
         Diagnostics(self, "matching", self.health, self._own_values)
 
@@ -155,6 +165,28 @@ class PlaceMatcher(ClosingNode):
     def _info_came(self, message: CameraInfo) -> None:
         self._info = message
 
+    def _odometry_came(self, message: Odometry) -> None:
+        child, base = plain(message.child_frame_id), plain(self.config.frames.base)
+        try:
+            if child and child != base:
+                raise TransformError(f"the odometry is of '{child}', the base is '{base}': set frames.base to "
+                                     f"'{child}', or remap `odometry` to the base's own")
+            self._motion.add(to_pose(message), plain(message.header.frame_id))
+        except TransformError as e:
+            self.health.warn("bad odometry", str(e))
+
+    def _odometry(self, stamp: int) -> StampedPose | None:
+        """The base by odometry at a stamp, for which it waits a moment; None where there is none."""
+        end = time.monotonic() + ODOMETRY_WAIT
+        while (newest := self._motion.newest_ns) is not None and stamp - SECOND < newest < stamp:
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.005)
+        try:
+            return self._motion.pose(stamp)
+        except TransformError:
+            return None
+
     def _image_came(self, stream: Stream, message: Image | CompressedImage) -> None:
         stamp = stamp_ns(message.header.stamp)
         before, self._last = self._last, (stamp, type(message))
@@ -179,13 +211,16 @@ class PlaceMatcher(ClosingNode):
         camera = self._camera_model(info)
         frame = image.frame_id or camera.frame_id
         T_base_camera = sensor_in_base(self.config.frames, "camera", self._transforms, frame, image.stamp_ns)
-        match = matcher.locate(image, camera, T_base_camera)
+        match = matcher.locate(image, camera, T_base_camera, self._odometry(image.stamp_ns))
         self._mention_damage()
         if match is None:
             self._no_match()
             return
-        self._poses.publish(conversions.match_pose(match, self.config.frames.map))
         self._candidates.publish(conversions.candidate_poses(match, self.config.frames.map))
+        if match.state != MATCHED:
+            self.health.skip(f"not sure enough to be told ({match.state})")
+            return
+        self._poses.publish(conversions.match_pose(match, self.config.frames.map))
         self.health.done(time.monotonic() - shot.arrival)
         self._look_around(match)
 

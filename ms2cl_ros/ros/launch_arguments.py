@@ -75,8 +75,8 @@ def _setting(name: str, parameter: str, nodes: tuple[str, ...] = BOTH) -> Argume
     return Argument(name, "", s.description + AS_FILE, ("", *s.choices) if s.choices else (), parameter, nodes=nodes)
 
 
-def _topic(name: str, topic: str, kind: str, node: str) -> Argument:
-    return Argument(name, topic, f"{kind} topic", topic=topic, nodes=(node,))
+def _topic(name: str, topic: str, kind: str, *nodes: str) -> Argument:
+    return Argument(name, topic, f"{kind} topic", topic=topic, nodes=nodes)
 
 
 COMMON = (
@@ -93,7 +93,7 @@ COMMON = (
 MAPPING = (
     _topic("points_topic", "points", "PointCloud2", MAPPER),
     _setting("pose_source", "frames.pose_source", (MAPPER,)),
-    _topic("odometry_topic", "odometry", "Odometry", MAPPER),
+    _topic("odometry_topic", "odometry", "Odometry", *BOTH),
     _topic("pose_topic", "pose", "PoseStamped", MAPPER),
 )
 MATCHING = (
@@ -167,22 +167,25 @@ def _node(node: str, table: Mapping[str, Argument], chosen: Mapping[str, str], e
 
 
 def _player(chosen: Mapping[str, str], nodes: list[str], extra: dict[str, str]) -> Process:
-    """`ms2cl play`, which waits until the nodes listen: two topics each, but the mapper one with poses from TF."""
-    subscriptions = 2 * len(nodes) - (MAPPER in nodes and _pose_source(chosen) == "tf")
+    """`ms2cl play`, which waits until the nodes listen: two topics each, but the mapper one with poses from TF.
+
+    Where the bag is sure to have odometry, the matcher listens to it too.
+    """
+    source = chosen["pose_source"] or _in_file(chosen, "frames.pose_source")
+    joined = nodes == list(BOTH) and source == "odometry" and _in_file(chosen, "trust.motion") == "odometry"
+    subscriptions = 2 * len(nodes) - (MAPPER in nodes and source == "tf") + joined
     options = ["--rate", chosen["rate"], "--start", chosen["start"]]
     options += ["--wait", str(subscriptions), "--wait-timeout", "60"]
     options += ["--loop"] if chosen["loop"] == "true" else []
     return Process(PLAYER, ("play", chosen["bag"], *options), environment=extra)
 
 
-def _pose_source(chosen: Mapping[str, str]) -> str:
-    """`frames.pose_source` as the mapper will see it; its section of the parameter file may have any name."""
+def _in_file(chosen: Mapping[str, str], name: str) -> str:
+    """A setting as a node will find it in the parameter file, where its section may have any name, or its default."""
     import yaml
-    if chosen["pose_source"]:
-        return chosen["pose_source"]
     try:
         sections = yaml.safe_load(Path(chosen["params_file"]).expanduser().read_text()) or {}
-        found = [flatten(section["ros__parameters"]).get("frames.pose_source") for section in sections.values()]
+        found = [flatten(section["ros__parameters"]).get(name) for section in sections.values()]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as e:
         raise ConfigError(f"{chosen['params_file']} is no ROS parameter file: {e!r}") from e
-    return next((str(value) for value in found if value), settings()["frames.pose_source"].default)
+    return next((str(value) for value in found if value), settings()[name].default)

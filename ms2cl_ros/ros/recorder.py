@@ -20,12 +20,12 @@ from ms2cl_ros.core.messages import stamp_ns
 
 class Recorder(Node):
     """`matches` and `candidates` by image stamp (message, arrival in monotonic seconds), the newest `submaps` path,
-    and the newest `diagnostics` of each status name."""
+    and the newest `diagnostics` of each status name. Not every image has a match."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("recorder", **node_arguments)
         self.matches: dict[int, tuple[PoseWithCovarianceStamped, float]] = {}
-        self.candidates: dict[int, PoseArray] = {}
+        self.candidates: dict[int, tuple[PoseArray, float]] = {}
         self.submaps: PathMessage | None = None
         self.diagnostics: dict[str, dict[str, str]] = {}
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -38,7 +38,7 @@ class Recorder(Node):
         self.matches[stamp_ns(message.header.stamp)] = (message, time.monotonic())
 
     def _candidates(self, message: PoseArray) -> None:
-        self.candidates[stamp_ns(message.header.stamp)] = message
+        self.candidates[stamp_ns(message.header.stamp)] = (message, time.monotonic())
 
     def _submaps(self, message: PathMessage) -> None:
         self.submaps = message

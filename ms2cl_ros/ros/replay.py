@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.decision import LOST, MATCHED
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
 from ms2cl_ros.core.maps.database import open_map
@@ -33,7 +34,7 @@ from ms2cl_ros.ros.health import WAITING
 from ms2cl_ros.ros.launch_arguments import processes
 from ms2cl_ros.ros.transport import environment
 from ms2cl_ros.tools.bags import IMAGES, POINTS, open_bag
-from ms2cl_ros.tools.evaluation import Recall, by_direction, errors, recalls
+from ms2cl_ros.tools.evaluation import Recall, by_direction, errors, published, recalls
 from ms2cl_ros.tools.offline import truth
 
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 60.0, 15.0
@@ -116,17 +117,18 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
         say("waiting for both nodes")
         _until(lambda: len(recorder.diagnostics) >= 2, START_TIMEOUT, nodes, "the nodes did not report within")
         say("pass 1: LiDAR only, the map grows")
-        _play(drive.map_bag, 2, rate, progress)  # points and odometry
+        joined = config.trust.motion == "odometry"  # then the matcher hears the odometry too
+        _play(drive.map_bag, 2 + joined, rate, progress)  # points and odometry
         _until_still(lambda: _count(recorder), nodes)
         say("the mapper finishes its views")
         _until_still(lambda: _waiting(recorder), nodes)
         if not _count(recorder):
             raise DataError(f"the mapper stored no submap; see {out / 'log'} ({_verdicts(recorder)})")
         say("pass 2: camera only, each image looks for its place")
-        sent = _play(drive.query_bag, 3, rate, progress)  # image, camera_info, and the mapper's odometry
-        _until_still(lambda: len(recorder.matches), nodes)
+        sent = _play(drive.query_bag, 3 + joined, rate, progress)  # image, camera_info, and the mapper's odometry
+        _until_still(lambda: len(recorder.candidates), nodes)
         nodes.check()
-        if not recorder.matches:
+        if not recorder.candidates:
             raise DataError(f"no image was matched; see {out / 'log'} ({_verdicts(recorder)})")
     return _evaluate(drive, config, recorder, sent)
 
@@ -214,24 +216,28 @@ def _evaluate(drive: Drive, config: Config, recorder: Any, sent: dict[float, flo
     with open_map(config.store.database, Encoder.load(config.encoder).sidecar, write=False) as store:
         submaps, views = [T for _, _, T in store.poses()], store.view_count()
     motion = truth(drive.query_bag, config)
-    matches = [_match(recorder, s) for s in stamps if s in recorder.matches]
+    matches = [_match(recorder, s) for s in stamps if s in recorder.candidates]
     truths = [motion.base(m.stamp_ns).T_map_base for m in matches]
-    missed = [motion.base(s).T_map_base for s in stamps if s not in recorder.matches]
-    arrived = {m.stamp_ns: recorder.matches[m.stamp_ns][1] for m in matches}
-    delays = [t - sent[round((s - begin) / 1e9, 6)] for s, t in arrived.items()]
+    missed = [motion.base(s).T_map_base for s in stamps if s not in recorder.candidates]
+    delays = [recorder.candidates[m.stamp_ns][1] - sent[round((m.stamp_ns - begin) / 1e9, 6)] for m in matches]
     summary = _summary(drive, recorder, scans, len(stamps), delays, errors(matches, truths),
                        recalls(matches, missed, truths, submaps), len(submaps))
     ways = by_direction(matches, missed, truths, submaps)
-    summary |= {"views": views, "recall_by_direction": {k: [asdict(r) for r in v] for k, v in ways.items()}}
+    summary |= {"views": views, "recall_by_direction": {k: [asdict(r) for r in v] for k, v in ways.items()},
+                "published": asdict(published(matches, missed, truths, submaps))}
     return Outcome(matches, truths, missed, submaps, summary)
 
 
 def _match(recorder: Any, stamp: int) -> Match:
-    """What was heard of one image, as the core's type; submaps and scores do not travel in a PoseArray."""
+    """What was heard of one image, as the core's type; submaps and scores do not travel in a PoseArray.
+
+    An image whose match was not published gets its best candidate, LOST and of unknown covariance.
+    """
+    found = tuple(Candidate(0, 0, 0.0, 0.0, float("nan"), _pose(p)) for p in recorder.candidates[stamp][0].poses)
+    if stamp not in recorder.matches:
+        return Match(stamp, found[0].T_map_base, np.full((6, 6), np.nan), found, state=LOST, probability=0.0)
     message = recorder.matches[stamp][0]
-    poses = recorder.candidates[stamp].poses if stamp in recorder.candidates else []
-    found = tuple(Candidate(0, 0, 0.0, 0.0, float("nan"), _pose(p)) for p in poses)
-    return Match(stamp, to_pose(message).T_map_base, np.reshape(message.pose.covariance, (6, 6)), found)
+    return Match(stamp, to_pose(message).T_map_base, np.reshape(message.pose.covariance, (6, 6)), found, state=MATCHED)
 
 
 def _pose(pose: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms2cl_ros.core.decision import MATCHED
 from ms2cl_ros.core.geometry import wrap, yaw
 from ms2cl_ros.core.types import Match
 
@@ -34,6 +35,53 @@ class Recall:
     queries: int
     asked: int
     database: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the matches that were promised are worth. `told`: how many of the `asked` images had one; `right`: of them.
+
+    Right is within `radius` metres and `degrees`. `precision`: right / told, which `low` bounds from below with 95 %
+    (Clopper-Pearson, as if matches were independent). `recall`: right ones with a submap within the radius, out of the
+    `queries` that have one.
+    """
+
+    radius: float
+    degrees: float
+    told: int
+    right: int
+    precision: float
+    low: float
+    recall: float
+    queries: int
+    asked: int
+
+
+def published(matches: Sequence[Match], unmatched: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+              database: Sequence[np.ndarray], radius: float = RADII[0], degrees: float = 30.0) -> Published:
+    """`truths`: `T_map_base` of each match; `unmatched`: those of images without any candidate."""
+    from scipy.stats import beta
+    told = np.array([m.state == MATCHED for m in matches], bool)
+    off = errors(matches, truths)
+    right = told & (off[:, 0] < radius) & (off[:, 1] < degrees)
+    where = np.array([T[:2, 3] for T in [*truths, *unmatched]]).reshape(-1, 2)
+    stored = np.array([T[:2, 3] for T in database]).reshape(-1, 2)
+    known = (np.linalg.norm(where[:, None] - stored[None], axis=2) < radius).any(1)
+    n, k, queries = int(told.sum()), int(right.sum()), int(known.sum())
+    hit = int((right & known[:len(right)]).sum())
+    return Published(radius, degrees, n, k, k / n if n else float("nan"),
+                     float(beta.ppf(0.05, k, n - k + 1)) if k else 0.0,
+                     hit / queries if queries else float("nan"), queries, len(where))
+
+
+def normalised_errors(matches: Sequence[Match], truths: Sequence[np.ndarray]) -> np.ndarray:
+    """(N,) squared errors of x, y and yaw in units of the matches' covariances; chi-square with 3 degrees if honest."""
+    seen = np.ix_([0, 1, 5], [0, 1, 5])
+    out = []
+    for m, T in zip(matches, truths):
+        e = np.array([*(m.T_map_base[:2, 3] - T[:2, 3]), wrap(yaw(m.T_map_base) - yaw(T))])
+        out.append(float(e @ np.linalg.solve(m.covariance[seen], e)))
+    return np.array(out)
 
 
 def errors(matches: Sequence[Match], truths: Sequence[np.ndarray]) -> np.ndarray:

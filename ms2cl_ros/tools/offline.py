@@ -74,6 +74,13 @@ class Motion:
             return self.poses.at(stamp_ns)
         return StampedPose(stamp_ns, self.transforms.lookup(self._frames.map, self._frames.base, stamp_ns))
 
+    def odometry(self, stamp_ns: int) -> StampedPose | None:
+        """The same as odometry, of which only what lies between two images is used; None where there is none."""
+        try:
+            return self.base(stamp_ns)
+        except TransformError:
+            return None
+
 
 def _each(bag: BagReader, topic: str, progress: Progress | None) -> Iterator[Any]:
     total = bag.topics[topic].count
@@ -205,7 +212,7 @@ def localize_bag(path: Path | str, database: Path | str, config: Config, topics:
                 image = to_camera_image(message)
                 frame = image.frame_id or camera.frame_id
                 T_base_camera = sensor_in_base(config.frames, "camera", motion.transforms, frame, image.stamp_ns)
-                match = matcher.locate(image, camera, T_base_camera)
+                match = matcher.locate(image, camera, T_base_camera, motion.odometry(image.stamp_ns))
             except (SensorError, TransformError) as e:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1

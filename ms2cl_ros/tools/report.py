@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,14 @@ def recall_table(rows: Sequence[Recall], which: str = "") -> Any:
         table.add_row(f"{radius:g} m", f"{one.value:.1%}", f"{by_rank[5].value:.1%}", f"{one.chance:.1%}",
                       f"{one.queries} of {one.asked}", str(one.database))
     return table
+
+
+def published_line(p: Mapping[str, Any]) -> str:
+    """The fields of an `evaluation.Published` in words."""
+    if not p["told"]:
+        return f"none of {p['asked']} images: never sure enough"
+    return (f"{p['told']} of {p['asked']} images, {p['precision']:.1%} of them right (within {p['radius']:g} m and "
+            f"{p['degrees']:g} degrees), recall {p['recall']:.1%} of {p['queries']}")
 
 
 @dataclass(frozen=True)

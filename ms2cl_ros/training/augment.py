@@ -83,13 +83,10 @@ def shift(image: Tensor, valid: Tensor, strength: float = 1.0) -> tuple[Tensor, 
     return moved[:, :3], valid & (moved[:, 3] > 0)
 
 
-def flip(image: Tensor, here: Tensor, nearby: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mirrors half of the pairs left to right, camera and LiDAR alike."""
-    mirrored = chance(len(image), 0.5)
-    image = torch.where(mirrored, image.flip(3), image)
-    flat = mirrored[:, 0]
-    here, nearby, valid = (torch.where(flat, x.flip(2), x) for x in (here, nearby, valid))
-    return image, here, nearby, valid
+def flip(mirrored: Tensor, image: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    """Those `mirrored` (N,) bool left to right, images (N, C, H, W) and `others` (N, H, W), camera and LiDAR alike."""
+    flat = mirrored[:, None, None]
+    return (torch.where(flat[:, None], image.flip(3), image), *(torch.where(flat, x.flip(2), x) for x in others))
 
 
 def augment_ranges(ranges: Tensor, grid: AngularGrid, strength: float = 1.0) -> Tensor:

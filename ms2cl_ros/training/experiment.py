@@ -16,19 +16,45 @@ from ms2cl_ros.core.types import AngularGrid
 
 @dataclass(frozen=True)
 class InputConfig:
-    """One modality's input: its cells, its channels and their normalisation (see `core/sidecar.py`)."""
+    """One modality's input: its cells, its channels and their normalisation (see `core/sidecar.py`).
 
-    grid: AngularGrid
+    `projection`: `angular_grid`, or of the camera `whole_image`, all of the picture resized to `size`, as the paper's
+    peers have it; it has no grid. `size`: rows and columns that the cells of a grid are resized to, none if left out.
+    """
+
+    grid: AngularGrid | None
     channels: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     near: float = 1.5
     far: float = 120.0
+    size: tuple[int, ...] = ()
+    projection: str = "angular_grid"
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Rows and columns of what the encoder is shown of one look; raises ConfigError if nothing gives them."""
+        if len(self.size) == 2:
+            return self.size[0], self.size[1]
+        if self.size or self.grid is None:
+            raise ConfigError(f"an input wants a grid, or a size of (rows, columns); got {self.size}")
+        return self.grid.rows, self.grid.columns
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Rows and columns of a look in a shard."""
+        return self.pixels if self.grid is None else (self.grid.rows, self.grid.columns)
 
 
 @dataclass(frozen=True)
 class TrunkConfig:
-    """A Swin trunk. Stage k has stride 4 * 2**k and `width` * 2**k channels; `window` is (rows, columns) in tokens."""
+    """A trunk whose stage k has `width` * 2**k channels.
+
+    `kind`: `swin`, whose stage k has stride 4 * 2**k, or `convnet`, residual convolutions of strides 2, 4, 8, ... for
+    comparison, which has neither heads nor windows. `window` is (rows, columns) in tokens. `stem`: `convolution` or
+    `patch`, Swin's own. `pretrained`: the name of a timm Swin, e.g. swin_tiny_patch4_window7_224, whose ImageNet weights
+    a new run begins with: those in the file `weights` or, without one, those that timm fetches.
+    """
 
     width: int = 48
     depths: tuple[int, ...] = (2, 2, 4)
@@ -36,6 +62,9 @@ class TrunkConfig:
     window: tuple[int, ...] = (4, 10)
     stem: str = "convolution"
     drop_path: float = 0.05
+    kind: str = "swin"
+    pretrained: str = ""
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,19 +80,37 @@ class RangeMapConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Two trunks, their teacher heads on the coarsest stage, and student heads on the `students` stages."""
+    """Two trunks, their teacher heads on the coarsest stage, and student heads on the `students` stages.
+
+    `around`: the LiDAR's encoder sees the whole turn, and a heading's embedding is a window of its columns; otherwise
+    each heading is cut out and embedded for itself. `columns: 1` without `around` is global pooling. `head`: `columns`,
+    or `projection`, LIP-Loc's: averages over the rows, two linear layers with a residual, LayerNorm. `shared`: one
+    trunk and one head for both modalities, whose inputs then have one size and as many channels. Where the paper leaves
+    it open, the default is: two encoders, every stage but the coarsest a student.
+    """
 
     camera: TrunkConfig = field(default_factory=TrunkConfig)
     lidar: TrunkConfig = field(default_factory=lambda: TrunkConfig(width=40, window=(3, 10)))
     embedding: int = 320
     columns: int = 10
+    around: bool = True
     students: tuple[int, ...] = (0, 1)
     decoder: tuple[int, ...] = (80, 112)
+    head: str = "columns"
+    dropout: float = 0.1
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the three terms; `near` metres within a street count as the same place and are no negatives."""
+    """Weights of the three terms; `near` metres within a street count as the same place and are no negatives.
+
+    `kind`: `infonce`, symmetric, over every heading, or `liploc`, LIP-Loc's: soft targets from the similarities within
+    each modality, embeddings as long as they come, temperature 1. `distance` of a student from its teacher: `cosine`,
+    `mse` of the numbers before they are brought to unit length, or `relational`: how alike the pairs of a batch are
+    (Kullback-Leibler). `stop_gradient`: the distillation does not move the teacher. `queue`: how many LiDAR windows of
+    earlier batches, by the averaged weights, are further negatives of the images; 0 for none.
+    """
 
     contrastive: float = 1.0
     distillation: float = 0.5
@@ -71,28 +118,43 @@ class LossConfig:
     stop_gradient: bool = True
     near: float = 3.5
     temperature: float = 0.07
+    kind: str = "infonce"
+    distance: str = "cosine"
+    queue: int = 0
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How a batch is put together. `nearby`: share of pairs whose sweep comes from the neighbouring pose.
+    """How a batch is put together. `nearby`: share of pairs whose ranges come from near the pose, not from it.
 
-    Where shards carry views rendered from a map, `views` of those come instead of the sweep, looked at up to
-    `heading_deg` beside the camera's heading, and each adds a look in another direction as a negative.
+    Of those that have whole turns, `views` are rendered from a map. `turns`: share of batches from shards with whole
+    turns, of which the LiDAR's encoder is shown `width` columns (without `model.around`, the camera's look only). They
+    come from `cities` cities, `city_frames` of each: most of what has to be told apart stands in the same city.
+    `packed`: the LiDAR grid of the shards, where the experiment's is another part of the turn in the same cells.
     """
 
     streets: int = 24
     frames: int = 3
     nearby: float = 0.5
     views: float = 0.7
-    heading_deg: float = 4.0
+    turns: float = 0.6
+    cities: int = 8
+    city_frames: int = 9
+    width: int = 320
     held_out_every: int = 20
     augment: float = 1.0
+    packed: AngularGrid | None = None
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Ends after `minutes` or `steps`, whichever is given (the other is 0); warm-up and cosine in between."""
+    """Ends after `minutes` or `steps`, whichever is given (the other is 0); warm-up and cosine in between.
+
+    `device`: `auto` (a GPU if there is one), `cpu` or `cuda`. `bfloat16`: mixed precision, on either. `chunk`: rows that
+    go through the encoders at once; larger batches are embedded in two passes with cached gradients, so that the
+    negatives stay those of the whole batch (0: all rows at once). `accumulate`: batches to a step. `workers`: processes
+    that prepare batches (0: the training process itself).
+    """
 
     minutes: float = 45.0
     steps: int = 0
@@ -105,6 +167,11 @@ class ScheduleConfig:
     threads: int = 2
     checkpoint_seconds: float = 120.0
     validate_seconds: float = 300.0
+    device: str = "auto"
+    chunk: int = 0
+    accumulate: int = 1
+    workers: int = 0
+    channels_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +201,8 @@ class Experiment:
     def first_row(self) -> int:
         """The camera row at which the LiDAR grid begins; raises ConfigError if the two grids do not line up."""
         a, b = self.camera.grid, self.lidar.grid
+        if a is None or b is None or self.camera.size or self.lidar.size:
+            raise ConfigError("a range map lies on the cells of both grids: without them, say range_map: null")
         row = (a.elevation_top_deg - b.elevation_top_deg) / a.elevation_step_deg
         same = ((a.elevation_step_deg, a.azimuth_step_deg, a.columns)
                 == (b.elevation_step_deg, b.azimuth_step_deg, b.columns))
@@ -162,7 +231,55 @@ def from_tree(tree: dict[str, Any]) -> Experiment:
     if built.model.embedding % built.model.columns:
         raise ConfigError(f"model.embedding {built.model.embedding} is no multiple of "
                           f"model.columns {built.model.columns}")
+    for where, value, known in _choices(built):
+        if value not in known:
+            raise ConfigError(f"{where} is {value!r}; there are {', '.join(known)}")
+    _check_inputs(built)
     return built
+
+
+def _choices(e: Experiment) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The settings that are one of some words: name, value, words."""
+    trunks = [(f"model.{name}.{key}", getattr(trunk, key), known)
+              for name, trunk in (("camera", e.model.camera), ("lidar", e.model.lidar))
+              for key, known in (("kind", ("swin", "convnet")), ("stem", ("convolution", "patch")))]
+    return [*trunks, ("model.head", e.model.head, ("columns", "projection")),
+            ("loss.kind", e.loss.kind, ("infonce", "liploc")),
+            ("loss.distance", e.loss.distance, ("cosine", "mse", "relational")),
+            ("schedule.device", e.schedule.device, ("auto", "cpu", "cuda")),
+            ("camera.projection", e.camera.projection, ("angular_grid", "whole_image")),
+            ("lidar.projection", e.lidar.projection, ("angular_grid",))]
+
+
+def _check_inputs(e: Experiment) -> None:
+    """Raises ConfigError if the inputs contradict each other or the model."""
+    if (e.camera.grid is None) != (e.camera.projection == "whole_image"):
+        raise ConfigError("camera.grid goes with projection angular_grid, whole_image with a size")
+    if e.lidar.grid is None:
+        raise ConfigError("lidar.grid is missing: range images lie on a grid")
+    if e.model.around and e.lidar.size:
+        raise ConfigError("a LiDAR encoder that goes round the turn takes its cells as they are: leave lidar.size out, "
+                          "or say model.around: false")
+    if e.loss.kind == "liploc" and e.loss.queue:
+        raise ConfigError("loss.queue goes with infonce: LIP-Loc's soft targets need both sensors of every place")
+    _ = e.camera.pixels, e.lidar.pixels
+
+
+def overridden(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of nested mappings with some values in the same places exchanged; what is no mapping is replaced whole."""
+    out = dict(tree)
+    for key, value in changes.items():
+        inner = out.get(key)
+        out[key] = overridden(inner, value) if isinstance(value, dict) and isinstance(inner, dict) else value
+    return out
+
+
+def same_run(a: Experiment, b: Experiment) -> bool:
+    """Whether a checkpoint of one may be gone on with by the other: where and how often does not matter."""
+    free = ("device", "workers", "threads", "checkpoint_seconds", "validate_seconds", "chunk", "channels_last")
+    usual = {name: getattr(ScheduleConfig(), name) for name in free}
+    a, b = (dataclasses.replace(e, schedule=dataclasses.replace(e.schedule, **usual)) for e in (a, b))
+    return a == b
 
 
 def to_tree(experiment: Experiment) -> dict[str, Any]:

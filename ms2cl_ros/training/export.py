@@ -37,7 +37,8 @@ def export_onnx(encoder: Encoder, path: Path, name: str, size: tuple[int, ...]) 
     Raises ModelError if that exceeds TOLERANCE.
     """
     encoder.eval()
-    outputs = ["embedding"] + (["range_logits"] if encoder.decoder is not None else [])
+    outputs = ["strip"] if encoder.trunk.around else ["embedding"]
+    outputs += ["range_logits"] if encoder.decoder is not None else []
     generator = torch.Generator().manual_seed(0)
     with warnings.catch_warnings():
         # The tracer warns about sizes that become constants: all but the batch are meant to be.
@@ -62,6 +63,12 @@ def parity(encoder: Encoder, path: Path, name: str, x: torch.Tensor) -> float:
     return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(have, want, strict=True))
 
 
+def lidar_size(experiment: Experiment) -> tuple[int, int]:
+    """Rows and columns of what the LiDAR's encoder eats."""
+    grid = experiment.lidar.grid
+    return grid.rows, grid.turn_columns if experiment.model.around else grid.columns
+
+
 def contract(experiment: Experiment, model: CrossModalModel, training: dict[str, Any],
              evaluation: dict[str, Any]) -> Sidecar:
     """The sidecar of a model; the digests are filled in when it is saved."""
@@ -71,8 +78,8 @@ def contract(experiment: Experiment, model: CrossModalModel, training: dict[str,
         name=experiment.name,
         camera=CameraInput("camera.onnx", "", "angular_grid", c.grid, (c.grid.rows, c.grid.columns),
                            c.channels, c.mean, c.std),
-        lidar=LidarInput("lidar.onnx", "", r.grid, (r.grid.rows, r.grid.columns), r.channels, r.mean, r.std,
-                         r.near, r.far),
+        lidar=LidarInput("lidar.onnx", "", r.grid, lidar_size(experiment), r.channels, r.mean, r.std, r.near, r.far,
+                         experiment.model.around),
         embedding=Embedding(experiment.model.embedding, experiment.model.columns, "cosine",
                             round(model.log_scale.exp().item(), 3)),
         range_map=RangeMap(maps.rows, maps.columns, maps.bins, maps.near, maps.far) if maps else None,
@@ -90,7 +97,8 @@ def export(experiment: Experiment, model: CrossModalModel, counters: dict[str, A
         for name, encoder, inputs in (("image", model.camera, experiment.camera),
                                       ("range_image", model.lidar, experiment.lidar)):
             path = files / ("camera.onnx" if name == "image" else "lidar.onnx")
-            size = (len(inputs.channels), inputs.grid.rows, inputs.grid.columns)
+            size = (inputs.grid.rows, inputs.grid.columns) if name == "image" else lidar_size(experiment)
+            size = (len(inputs.channels), *size)
             differences[path.name] = float(f"{export_onnx(encoder, path, name, size):.2g}")
         training = {"data": experiment.about.data, "licence": experiment.about.licence, "pairs": counters["pairs"],
                     "streets": counters["streets"], "steps": counters["step"],

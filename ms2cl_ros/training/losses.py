@@ -12,21 +12,33 @@ from torch import Tensor
 
 from ms2cl_ros.training.experiment import RangeMapConfig
 
+BESIDE = 1  # columns to either side of the right one that show nearly the same
 MAX_SCALE = 100.0  # of the logits, as in CLIP: beyond it the loss only chases label noise
 
 
-def contrast(camera: Tensor, lidar: Tensor, log_scale: Tensor, near: Tensor, others: Tensor | None = None) -> Tensor:
-    """Symmetric InfoNCE over teacher embeddings (N, D); `near` (N, N) bool marks pairs that are no negatives.
+def contrast(camera: Tensor, windows: Tensor, column: Tensor, log_scale: Tensor, near: Tensor) -> Tensor:
+    """Symmetric InfoNCE over teacher embeddings: (N, D) of images, (N, W, D) of every heading of their places.
 
-    `others` (M, D): looks in other directions, which are nobody's match; every image is told from them as well.
+    `column` (N,) int64: which heading is the image's; those beside it are no negatives, the others are: an image is
+    told from all headings of all places. `near` (N, N) bool marks places that are no negatives of each other.
     """
     scale = log_scale.exp().clamp(max=MAX_SCALE)
-    scores = camera @ lidar.T * scale
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    scores = scores.masked_fill(near & ~own, -1e4)
-    target = torch.arange(len(scores), device=scores.device)
-    against = scores if others is None else torch.cat([scores, camera @ others.T * scale], 1)
-    return 0.5 * (F.cross_entropy(against, target) + F.cross_entropy(scores.T, target))
+    n, wide = windows.shape[:2]
+    number = torch.arange(n, device=camera.device)
+    near = near & (number[:, None] != number[None])
+    scores = (camera @ windows.flatten(0, 1).T * scale).view(n, n, wide).masked_fill(near[:, :, None], -1e4)
+    away = (torch.arange(wide, device=camera.device)[None] - column[:, None]).abs()
+    beside = (torch.minimum(away, wide - away) <= BESIDE) & (away > 0)
+    scores[number, number] = scores[number, number].masked_fill(beside, -1e4)
+    back = (windows[number, column] @ camera.T * scale).masked_fill(near, -1e4)
+    return 0.5 * (F.cross_entropy(scores.flatten(1), number * wide + column) + F.cross_entropy(back, number))
+
+
+def look(strips: Tensor, column: Tensor, columns: int) -> Tensor:
+    """(N, numbers * columns) of unit length: of each strip (N, numbers, width) the `columns` from `column` (N,) on."""
+    index = (column[:, None] + torch.arange(columns, device=column.device)) % strips.shape[2]
+    part = strips.gather(2, index[:, None].expand(-1, strips.shape[1], -1)).flatten(1).float()
+    return part / part.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 def near_frames(street: Tensor, along: Tensor, metres: float) -> Tensor:

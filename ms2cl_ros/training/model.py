@@ -4,6 +4,10 @@
 
 Students and their heads exist for the self-distillation loss only; `export` leaves them behind.
 The camera's encoder also predicts a range map, which the LiDAR sees directly.
+
+An encoder's output is a *strip*: (N, numbers, columns), azimuth columns in order. A camera's strip is its embedding.
+The LiDAR's encoder goes round the turn: its convolutions and windows wrap, so that a whole turn has no seam and the
+embedding of any heading is a window of its strip.
 """
 
 from __future__ import annotations
@@ -47,18 +51,40 @@ def _declare_torchvision_operators() -> None:
     torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+class ChannelNorm(nn.LayerNorm):
+    """Normalises the channels of each cell of (N, C, H, W), so that no cell depends on how wide the input is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Convolution(nn.Conv2d):
+    """Same-size convolution; `around`: columns wrap instead of being padded with zeros."""
+
+    def __init__(self, inputs: int, outputs: int, size: int | tuple[int, int], stride: int = 1, around: bool = False,
+                 rows: bool = True, bias: bool = True) -> None:
+        size = (size, size) if isinstance(size, int) else size
+        self.sides = size[1] // 2 if around else 0
+        super().__init__(inputs, outputs, size, stride, (size[0] // 2 if rows else 0, 0 if around else size[1] // 2),
+                         bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.sides, self.sides, 0, 0), mode="circular") if self.sides else x)
+
+
+def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, around: bool = False) -> nn.Sequential:
     """Convolution, normalisation within each sample (nothing leaks across a batch), activation."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
-                         nn.GroupNorm(8, outputs), nn.GELU())
+    norm = ChannelNorm(outputs) if around else nn.GroupNorm(8, outputs)
+    return nn.Sequential(Convolution(inputs, outputs, size, stride, around, bias=False), norm, nn.GELU())
 
 
 class Residual(nn.Module):
     """Two 3 x 3 convolutions beside an identity."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, around: bool = False) -> None:
         super().__init__()
-        self.body = nn.Sequential(convolution(channels, channels), nn.Conv2d(channels, channels, 3, padding=1))
+        self.body = nn.Sequential(convolution(channels, channels, around=around),
+                                  Convolution(channels, channels, 3, around=around))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -67,37 +93,69 @@ class Residual(nn.Module):
 class ConvolutionalStem(nn.Module):
     """Stride 4 by convolutions in place of the patch embedding; row and column go in as two more channels.
 
-    (N, C, H, W) -> (N, H / 4, W / 4, width), the layout of timm's stages.
+    (N, C, H, W) -> (N, H / 4, W / 4, width), the layout of timm's stages. `around`: there is no first column, so only
+    the row goes in.
     """
 
     coordinates: Tensor
 
-    def __init__(self, channels: int, size: tuple[int, int], width: int) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], width: int, around: bool = False) -> None:
         super().__init__()
         rows, columns = (torch.linspace(-1, 1, n) for n in size)
-        self.register_buffer("coordinates", torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None], False)
+        planes = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None]
+        self.register_buffer("coordinates", planes[:, :1, :, :1] if around else planes, False)
         half = max(16, width // 2 // 8 * 8)
-        self.body = nn.Sequential(convolution(channels + 2, half, 5, 2), convolution(half, half),
-                                  convolution(half, width, 3, 2), Residual(width))
+        self.body = nn.Sequential(convolution(channels + (1 if around else 2), half, 5, 2, around),
+                                  convolution(half, half, around=around),
+                                  convolution(half, width, 3, 2, around), Residual(width, around))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.cat([x, self.coordinates.expand(x.shape[0], -1, -1, -1)], 1)
+        x = torch.cat([x, self.coordinates.expand(x.shape[0], -1, x.shape[2], x.shape[3])], 1)
         return self.norm(self.body(x).permute(0, 2, 3, 1))
 
 
-class Trunk(nn.Module):
-    """(N, C, H, W) -> one (N, width * 2**k, H / 4 / 2**k, W / 4 / 2**k) map per stage k, fine to coarse."""
+def go_round(block: Any) -> None:
+    """Lets a timm Swin block's shifted windows wrap in azimuth, at any width: only its rows are kept apart."""
+    height = block.input_resolution[0]
+    (rows, columns), (shift, _) = block.window_size, block.shift_size
 
-    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig) -> None:
+    def mask(x: Tensor) -> Tensor | None:
+        if not shift:
+            return None
+        region = torch.zeros(height, device=x.device)
+        region[-rows:-shift], region[-shift:] = 1.0, 2.0
+        cells = region.view(-1, rows, 1).expand(-1, rows, columns).reshape(-1, 1, rows * columns)
+        apart = (cells - cells.transpose(1, 2)) != 0
+        wide = x.shape[2] // columns
+        return (apart * -100.0).to(x.dtype)[:, None].expand(-1, wide, -1, -1).flatten(0, 1)
+
+    block.dynamic_mask, block.attn_mask, block.get_attn_mask = True, None, mask
+
+
+class Trunk(nn.Module):
+    """(N, C, H, W) -> one (N, width * 2**k, H / 4 / 2**k, W / 4 / 2**k) map per stage k, fine to coarse.
+
+    `around`: the columns go round a turn; W may then be any multiple of the coarsest stage's window.
+    """
+
+    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig, around: bool = False) -> None:
         super().__init__()
         stride = STRIDE * 2 ** (len(config.depths) - 1)
-        if size[0] % stride or size[1] % stride:
-            raise ConfigError(f"{len(config.depths)} stages want rows and columns divisible by {stride}; got {size}")
+        wide = stride * config.window[1] if around else stride
+        if size[0] % stride or size[1] % wide:
+            raise ConfigError(f"{len(config.depths)} stages want rows divisible by {stride} and columns by {wide}; "
+                              f"got {size}")
+        if around and config.stem != "convolution":
+            raise ConfigError("a trunk that goes round the turn has a convolutional stem (stem: convolution)")
         whole = swin(size, channels, config)
-        self.stem = (ConvolutionalStem(channels, size, config.width) if config.stem == "convolution"
+        self.stem = (ConvolutionalStem(channels, size, config.width, around) if config.stem == "convolution"
                      else whole.patch_embed)
         self.stages = whole.layers
+        for stage in self.stages if around else ():
+            for block in stage.blocks:
+                go_round(block)
+        self.around = around
         self.widths = [config.width * 2 ** k for k in range(len(config.depths))]
         self.sizes = [(size[0] // STRIDE >> k, size[1] // STRIDE >> k) for k in range(len(config.depths))]
         self.norms = nn.ModuleList(nn.LayerNorm(w) for w in self.widths)
@@ -116,35 +174,43 @@ def unit(x: Tensor, size: int) -> Tensor:
     return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-class ColumnHead(nn.Module):
-    """Collapses the rows and keeps the azimuth columns in order: (N, C, h, w) -> (N, D), unit length."""
+def windows(strips: Tensor, columns: int) -> Tensor:
+    """(N, numbers, width) strips of a turn -> (N, width, numbers * columns) embeddings of unit length: the k-th of
+    the `columns` columns from column k on, round the turn. A strip of just `columns` columns has one."""
+    if strips.shape[2] == columns:
+        return unit(strips, strips.shape[1] * columns)[:, None]
+    round_the_turn = torch.cat([strips, strips[:, :, :columns - 1]], 2)
+    cut = round_the_turn.unfold(2, columns, 1).permute(0, 2, 1, 3).flatten(2).float()
+    return cut / cut.norm(dim=2, keepdim=True).clamp(min=1e-12)
 
-    def __init__(self, channels: int, size: tuple[int, int], embedding: int, columns: int, hidden: int = 128) -> None:
+
+class ColumnHead(nn.Module):
+    """Collapses the rows and keeps the azimuth columns in order: (N, C, h, w) -> (N, numbers, w / pooled).
+
+    `pooled`: token columns to one column of the strip. One column for the whole width is the paper's global pooling.
+    """
+
+    def __init__(self, channels: int, rows: int, numbers: int, pooled: int, neighbours: bool, around: bool,
+                 hidden: int = 128) -> None:
         super().__init__()
-        if size[1] % columns:
-            raise ConfigError(f"{size[1]} token columns do not pool to {columns} descriptor columns")
-        wide = 3 if columns > 1 else 1
-        self.embedding = embedding
-        self.pool = nn.AvgPool2d((1, size[1] // columns))
-        self.collapse = nn.Conv2d(channels, hidden, (size[0], wide), padding=(0, wide // 2))
-        self.project = nn.Sequential(nn.GELU(), nn.Dropout(0.1), nn.Conv2d(hidden, embedding // columns, 1))
+        self.pool = nn.AvgPool2d((1, pooled))
+        self.collapse = Convolution(channels, hidden, (rows, 3 if neighbours else 1), around=around, rows=False)
+        self.project = nn.Sequential(nn.GELU(), nn.Dropout(0.1), nn.Conv2d(hidden, numbers, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return unit(self.project(self.collapse(self.pool(x))), self.embedding)
+        return self.project(self.collapse(self.pool(x)))[:, :, 0]
 
 
 class StudentHead(nn.Module):
-    """A finer stage's guess at the teacher's embedding, from averages over the same columns."""
+    """A finer stage's guess at the teacher's strip, from averages over the same columns."""
 
-    def __init__(self, channels: int, size: tuple[int, int], embedding: int, columns: int, hidden: int = 128) -> None:
+    def __init__(self, channels: int, rows: int, numbers: int, pooled: int, hidden: int = 128) -> None:
         super().__init__()
-        self.embedding = embedding
-        self.pool = nn.AvgPool2d((size[0], size[1] // columns))
-        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.GELU(),
-                                     nn.Conv2d(hidden, embedding // columns, 1))
+        self.pool = nn.AvgPool2d((rows, pooled))
+        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.GELU(), nn.Conv2d(hidden, numbers, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return unit(self.project(self.pool(x)), self.embedding)
+        return self.project(self.pool(x))[:, :, 0]
 
 
 class RangeDecoder(nn.Module):
@@ -174,27 +240,41 @@ class RangeDecoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """One modality. `forward` is what gets exported; `train_forward` adds the students' embeddings."""
+    """One modality. `forward` is what gets exported; `train_forward` adds the students' strips.
 
-    def __init__(self, trunk: Trunk, embedding: int, columns: int, students: tuple[int, ...],
+    `columns`: those of an embedding; `trunk.around` decides whether a strip has just those or a turn's.
+    """
+
+    def __init__(self, trunk: Trunk, window: int, embedding: int, columns: int, students: tuple[int, ...],
                  decoder: RangeDecoder | None = None) -> None:
         super().__init__()
         last = len(trunk.widths) - 1
         if not set(students) < set(range(last + 1)) or last in students:
             raise ConfigError(f"students are stages finer than the teacher, stage {last}; got {students}")
-        self.trunk, self.decoder, self.student_stages = trunk, decoder, students
-        self.teacher = ColumnHead(trunk.widths[-1], trunk.sizes[-1], embedding, columns)
-        self.students = nn.ModuleList(StudentHead(trunk.widths[k], trunk.sizes[k], embedding, columns)
-                                      for k in students)
+        tokens = window // STRIDE >> last
+        if tokens % columns:
+            raise ConfigError(f"{tokens} token columns do not pool to {columns} descriptor columns")
+        self.trunk, self.decoder, self.student_stages, self.embedding = trunk, decoder, students, embedding
+        numbers = embedding // columns
+        self.strip = numbers, trunk.sizes[-1][1] * columns // tokens
+        self.teacher = ColumnHead(trunk.widths[-1], trunk.sizes[-1][0], numbers, tokens // columns, columns > 1,
+                                  trunk.around)
+        self.students = nn.ModuleList(StudentHead(trunk.widths[k], trunk.sizes[k][0], numbers,
+                                                  (tokens << (last - k)) // columns) for k in students)
 
     def forward(self, x: Tensor) -> Any:
-        """(N, C, H, W) -> embedding (N, D) and, with a decoder, range logits."""
+        """(N, C, H, W) -> round the turn: strip (N, numbers, columns); else the embedding (N, D) of unit length and,
+        with a decoder, range logits."""
         maps = self.trunk(x)
-        embedding = self.teacher(maps[-1])
+        strip = self.teacher(maps[-1])
+        if self.trunk.around:
+            # a reader of the exported file sees how wide a strip is only if it is told
+            return strip.reshape(-1, *self.strip) if torch.onnx.is_in_onnx_export() else strip
+        embedding = unit(strip, self.embedding)
         return embedding if self.decoder is None else (embedding, self.decoder(maps))
 
     def train_forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor | None]:
-        """(N, C, H, W) -> teacher (N, D), students [(N, D)], range logits or None."""
+        """(N, C, H, W) -> the teacher's strip (N, numbers, columns), the students' likewise, range logits or None."""
         maps = self.trunk(x)
         students = [head(maps[k]) for head, k in zip(self.students, self.student_stages, strict=True)]
         return self.teacher(maps[-1]), students, self.decoder(maps) if self.decoder is not None else None
@@ -205,13 +285,13 @@ class CrossModalModel(nn.Module):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__()
-        m = experiment.model
-        trunks = {}
-        for name, inputs, config in (("camera", experiment.camera, m.camera), ("lidar", experiment.lidar, m.lidar)):
-            trunks[name] = Trunk((inputs.grid.rows, inputs.grid.columns), len(inputs.channels), config)
+        m, camera, lidar = experiment.model, experiment.camera, experiment.lidar
+        eye = Trunk((camera.grid.rows, camera.grid.columns), len(camera.channels), m.camera)
+        wide = lidar.grid.turn_columns if m.around else lidar.grid.columns
+        ear = Trunk((lidar.grid.rows, wide), len(lidar.channels), m.lidar, m.around)
         decoder = None
         if experiment.range_map is not None:
-            decoder = RangeDecoder(trunks["camera"], m.decoder, experiment.first_row, experiment.range_map)
-        self.camera = Encoder(trunks["camera"], m.embedding, m.columns, m.students, decoder)
-        self.lidar = Encoder(trunks["lidar"], m.embedding, m.columns, m.students)
+            decoder = RangeDecoder(eye, m.decoder, experiment.first_row, experiment.range_map)
+        self.camera = Encoder(eye, camera.grid.columns, m.embedding, m.columns, m.students, decoder)
+        self.lidar = Encoder(ear, lidar.grid.columns, m.embedding, m.columns, m.students)
         self.log_scale = nn.Parameter(torch.tensor(experiment.loss.temperature).log().neg())

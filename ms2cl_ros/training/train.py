@@ -22,7 +22,7 @@ from ms2cl_ros.core.errors import ConfigError, DataError, Ms2clError
 from ms2cl_ros.training import losses
 from ms2cl_ros.training.data import Batch, Shards, draw_batch
 from ms2cl_ros.training.experiment import Experiment, ScheduleConfig, load, to_tree
-from ms2cl_ros.training.model import CrossModalModel
+from ms2cl_ros.training.model import CrossModalModel, unit, windows
 from ms2cl_ros.training.validate import validate
 
 CHECKPOINT = "checkpoint.pt"
@@ -30,19 +30,27 @@ CHECKPOINT = "checkpoint.pt"
 
 def loss_terms(model: CrossModalModel, batch: Batch, experiment: Experiment) -> dict[str, Tensor]:
     """The weighted terms of the loss by name; their sum is what is minimised."""
-    weights = experiment.loss
+    weights, columns = experiment.loss, experiment.model.columns
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=experiment.schedule.bfloat16):
         camera, camera_students, logits = model.camera.train_forward(batch.image)
-        lidar, lidar_students, _ = model.lidar.train_forward(batch.sweep)
-        others = None if batch.others is None else model.lidar(batch.others)
+        lidar, lidar_students, _ = model.lidar.train_forward(batch.ranges)
     near = losses.near_frames(batch.street, batch.along, weights.near)
-    terms = {"contrast": weights.contrastive * losses.contrast(camera, lidar, model.log_scale, near, others),
+    seen = unit(camera, experiment.model.embedding)
+    headings = windows(lidar.float(), columns)[:, :batch.windows]
+    terms = {"contrast": weights.contrastive * losses.contrast(seen, headings, batch.column, model.log_scale, near),
              "distil": weights.distillation * 0.5 * (
-                 losses.distillation(camera, camera_students, weights.stop_gradient)
-                 + losses.distillation(lidar, lidar_students, weights.stop_gradient))}
+                 _distil(camera, camera_students, torch.zeros_like(batch.column), experiment)
+                 + _distil(lidar, lidar_students, batch.column, experiment))}
     if logits is not None and batch.bins is not None and batch.seen is not None:
         terms["range"] = weights.range_map * losses.range_classes(logits, batch.bins, batch.seen)
     return terms
+
+
+def _distil(teacher: Tensor, students: list[Tensor], column: Tensor, experiment: Experiment) -> Tensor:
+    """Of one modality, over the embeddings of the camera's look."""
+    columns = experiment.model.columns
+    looks = [losses.look(strips, column, columns) for strips in students]
+    return losses.distillation(losses.look(teacher, column, columns), looks, experiment.loss.stop_gradient)
 
 
 def learning_rate(fraction: float, schedule: ScheduleConfig) -> float:
@@ -110,7 +118,7 @@ class Run:
         part = self.folder / (CHECKPOINT + ".part")
         torch.save({"experiment": to_tree(self.experiment), "model": self.model.state_dict(), "average": self.average,
                     "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds,
-                    "pairs": len(self.shards), "streets": len(self.shards.streets)}, part)
+                    "pairs": len(self.shards), "streets": self.shards.count}, part)
         os.replace(part, self.folder / CHECKPOINT)
 
     def begin_from(self, checkpoint: Path) -> None:
@@ -162,7 +170,7 @@ def train(experiment: Experiment, shards: Shards, folder: Path, say: Callable[[s
     if begin is not None and not resumed:
         run.begin_from(begin)
     say(f"{'resumed at' if resumed else 'starts at'} step {run.step}: {len(shards)} pairs, "
-        f"{len(shards.streets)} streets, {len(shards.held_out)} pairs held out")
+        f"{shards.count} streets, {len(shards.held_out)} pairs held out")
     schedule = experiment.schedule
     recent: list[dict[str, float]] = []
     saved = validated = reported = run.seconds

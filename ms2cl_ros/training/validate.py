@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures on held-out streets: recall against sweeps of the same and of the neighbouring pose, and range error."""
+"""Figures on held-out streets: recall among own sweeps and among what a map holds nearby, and range error."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ms2cl_ros.training.data import Shards, camera_input, lidar_input
-from ms2cl_ros.training.experiment import Experiment
+from ms2cl_ros.training import losses
+from ms2cl_ros.training.data import Shards, camera_input, crop, lidar_input, look_from, paste
+from ms2cl_ros.training.experiment import Experiment, RangeMapConfig
 from ms2cl_ros.training.losses import range_bin_centres, range_targets
-from ms2cl_ros.training.model import CrossModalModel
+from ms2cl_ros.training.model import CrossModalModel, unit
 
 
 def recall(scores: np.ndarray, correct: np.ndarray, k: int = 1) -> float:
@@ -24,38 +25,74 @@ def recall(scores: np.ndarray, correct: np.ndarray, k: int = 1) -> float:
 
 @torch.no_grad()
 def embed(model: CrossModalModel, experiment: Experiment, shards: Shards, rows: np.ndarray) -> dict[str, Tensor]:
-    """Embeddings of images and of both sweeps, and |d ln r| of the range map where there is one."""
+    """Embeddings of images, of their own sweeps and of what a map holds nearby (a rendered view, where there is one),
+    each along the camera; and |d ln r| of the range map where there is one."""
     grid = experiment.camera.grid
-    out: dict[str, list[Tensor]] = {"camera": [], "rng": [], "rng2": [], "error": []}
+    out: dict[str, list[Tensor]] = {"camera": [], "own": [], "nearby": [], "error": []}
     for part in np.array_split(rows, max(1, len(rows) // 64)):
-        image, here, nearby = shards.read(part)
-        valid = torch.ones(len(part), grid.rows, grid.columns, dtype=torch.bool)
+        image, known = shards.images(part)
+        valid = torch.stack([torch.ones(grid.rows, grid.columns, dtype=torch.bool) if mask is None
+                             else torch.from_numpy(np.array(mask)) for mask in known])
         camera, _, logits = model.camera.train_forward(camera_input(image, valid, experiment.camera))
-        out["camera"].append(camera)
-        for key, ranges in (("rng", here), ("rng2", nearby)):
-            out[key].append(model.lidar(lidar_input(ranges, experiment.lidar)))
+        out["camera"].append(unit(camera, experiment.model.embedding))
+        here = shards.ranges(part, "rng")
+        for key, ranges, column in (("own", *_own(shards, part, here, experiment)),
+                                    ("nearby", *_nearby(shards, part, experiment))):
+            strips = model.lidar.train_forward(lidar_input(ranges, experiment.lidar))[0]
+            out[key].append(losses.look(strips, column, experiment.model.columns))
         if logits is not None and experiment.range_map is not None:
-            bins = range_targets(here, experiment.range_map)
-            centres = range_bin_centres(experiment.range_map)
-            expected = (logits[:, :-1].softmax(1) * centres[:, None, None]).sum(1)
-            seen = bins < experiment.range_map.bins
-            out["error"].append((expected - centres[bins.clamp(max=len(centres) - 1)]).abs()[seen])
+            out["error"].append(_range_error(logits, here, experiment.range_map))
     return {k: torch.cat(v) for k, v in out.items() if v}
+
+
+def _own(shards: Shards, rows: np.ndarray, here: Tensor, experiment: Experiment) -> tuple[Tensor, Tensor]:
+    """The camera's own sweeps, in the middle of the map's turn where there is one, and the column they begin at."""
+    if not experiment.model.around or not shards.turns[rows].all():
+        return here, torch.zeros(len(rows), dtype=torch.long)
+    turns, _ = shards.around(rows, [True] * len(rows))
+    first = torch.full((len(rows),), (turns.shape[2] - here.shape[2]) // 2)
+    return paste(turns, first, here), first // (here.shape[2] // experiment.model.columns)
+
+
+def _nearby(shards: Shards, rows: np.ndarray, experiment: Experiment) -> tuple[Tensor, Tensor]:
+    look = experiment.lidar.grid.columns
+    if not shards.turns[rows].all():
+        return shards.ranges(rows, "rng2"), torch.zeros(len(rows), dtype=torch.long)
+    turns, turned = shards.around(rows, [True] * len(rows))
+    begin = look_from(turned, turns.shape[2], look)
+    if not experiment.model.around:
+        return crop(turns, begin.round().long(), look), torch.zeros(len(rows), dtype=torch.long)
+    step = look // experiment.model.columns
+    return turns, (begin / step).round().long() % (turns.shape[2] // step)
+
+
+def _range_error(logits: Tensor, here: Tensor, config: RangeMapConfig) -> Tensor:
+    bins, centres = range_targets(here, config), range_bin_centres(config)
+    expected = (logits[:, :-1].softmax(1) * centres[:, None, None]).sum(1)
+    seen = bins < config.bins
+    return (expected - centres[bins.clamp(max=len(centres) - 1)]).abs()[seen]
 
 
 def held_out_figures(model: CrossModalModel, experiment: Experiment, shards: Shards,
                      limit: int = 600) -> dict[str, Any]:
-    """Recall@1 and @5 within 5 m in the right street among `limit` held-out pairs, and the mean |d ln r|."""
-    rows = shards.held_out[:limit]
-    if not len(rows):
-        return {"pairs": 0}
-    found = embed(model, experiment, shards, rows)
+    """Recall@1 and @5 within 5 m in the right street among up to `limit` held-out pairs of shards without whole turns
+    (streets) and with them (cities), and the mean |d ln r|."""
+    figures: dict[str, Any] = {"pairs": 0}
+    for kind, name in ((False, "streets"), (True, "cities")):
+        rows = shards.held_out[shards.turns[shards.held_out] == kind][:limit]
+        if len(rows):
+            figures["pairs"] += len(rows)
+            figures[name] = _figures(embed(model, experiment, shards, rows), shards, rows)
+    return figures
+
+
+def _figures(found: dict[str, Tensor], shards: Shards, rows: np.ndarray) -> dict[str, Any]:
     street, along = shards.street[rows], shards.along[rows]
     correct = (street[:, None] == street[None]) & (np.abs(along[:, None] - along[None]) < 5.0)
-    figures: dict[str, Any] = {"pairs": len(rows), "chance": round(float(correct.mean()), 4)}
-    for key, name in (("rng", "same_pose"), ("rng2", "nearby_pose")):
+    figures: dict[str, Any] = {"chance": round(float(correct.mean()), 4)}
+    for key in ("own", "nearby"):
         scores = (found["camera"] @ found[key].T).numpy()
-        figures[name] = {f"recall@{k}": round(recall(scores, correct, k), 4) for k in (1, 5)}
+        figures[key] = {f"recall@{k}": round(recall(scores, correct, k), 4) for k in (1, 5)}
     if "error" in found:
         figures["mean_abs_log_range_error"] = round(float(found["error"].mean()), 4)
     return figures
