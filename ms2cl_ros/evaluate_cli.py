@@ -90,6 +90,30 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
             _drawn(folder, "descriptor", *draw_wrong(folder, outcome, asked, scans, asking, mapped, encoder))
 
 
+@app.command("viewpoint")
+def viewpoint_command(seed: Annotated[int, typer.Option(help="of the first street; from 900000 on, training sees none")
+                                      ] = 900_000,
+                      streets: Annotated[int, typer.Option(help="how many")] = 8,
+                      length: Annotated[float, typer.Option(help="metres of each; a picture every 12")] = 160.0,
+                      cache: Annotated[Path | None, typer.Option(help="a folder that keeps what is ray-cast, for "
+                                                                      "other models")] = None,
+                      assets: Annotated[list[Path] | None, typer.Option(help="FlightGear's or TORCS's data")] = None,
+                      workers: Annotated[int, typer.Option(help="processes")] = 2,
+                      model: Model = "ms2cl_city", json_: Json = None, threads: Threads = 2) -> None:
+    """Ask maps whose views lie beside, ahead and askew of the pictures, on unseen synthetic streets."""
+    from ms2cl_ros.training import viewpoint
+    from ms2cl_ros.training.city.offsets import streets as make
+    encoder, seeds = _encoder(model, threads), range(seed, seed + streets)
+    with bar("ray-casting") as progress:
+        made = make(seeds, length, encoder.sidecar.camera, encoder.sidecar.lidar.grid,
+                    tuple(str(a) for a in assets or []), workers, cache, progress)
+    with bar("embedding") as progress:
+        figures = viewpoint.table(encoder, made, progress)
+    _wide().print(viewpoint.rich_table(figures))
+    if json_:
+        _write(json_, viewpoint.plain(figures, seeds, encoder))
+
+
 def _passes(path: Path) -> Any:
     """The passes at a path, nothing decoded yet."""
     from ms2cl_ros.tools.passes import Pass, is_kitti, kitti_passes

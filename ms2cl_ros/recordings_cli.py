@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""`ms2cl pairs`: recordings become training pairs."""
+"""`ms2cl pairs` and `ms2cl adapt`: recordings become training pairs, or a model of one's own."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
 from ms2cl_ros.cli_options import Params, Set, bar, console, read_config
 
@@ -85,6 +86,53 @@ def _grids(model: str, experiment: Path | None) -> tuple[CameraInput, AngularGri
     return contract.camera, contract.lidar.grid
 
 
+def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording with images and scans; no labels needed")],
+          output: Annotated[Path, typer.Option("-o", "--output", help="folder of the new model; must not exist")],
+          model: Annotated[str, typer.Option(help="an exported model, shipped or a folder")] = "ms2cl_city",
+          minutes: Annotated[float, typer.Option(min=0.1, help="of training; reading the recording comes on top")] = 6.0,
+          steps: Annotated[int, typer.Option(min=0, help="of training, instead of minutes")] = 0,
+          rehearse: Annotated[list[Path] | None, typer.Option(help="a shard of what the model was trained on, so that it "
+                                                              "forgets less; may be repeated")] = None,
+          test: Annotated[list[Path] | None, typer.Option(help="another recording to report on; may be repeated")] = None,
+          learning_rate: Annotated[float, typer.Option(min=0.0, help="of the weights")] = 1e-4,
+          threads: Annotated[int, typer.Option(min=1, help="of training and of the encoders")] = 2,
+          seed: Annotated[int, typer.Option(help="of what is drawn at random")] = 0,
+          params_file: Params = None, set_: Set = None, image: ImageTopic = "", camera_info: InfoTopic = "",
+          points: PointsTopic = "", poses: PosesTopic = "") -> None:
+    """Fine-tune a model on BAG without labels, in minutes, and report before and after on parts held back.
+
+    Example: ms2cl adapt drive1 --model ms2cl_city -o models/mine --test drive2
+    """
+    from ms2cl_ros.core.encoder import model_folder
+    from ms2cl_ros.tools.offline import Topics
+    from ms2cl_ros.training.adapt import AdaptConfig
+    from ms2cl_ros.training.adapted import adapt_model
+    from ms2cl_ros.training.sources.opening import open_source
+    config = read_config(params_file, set_)
+    topics = Topics(image=image, camera_info=camera_info, points=points, poses=poses)
+    source, *tests = (open_source(path, config, topics) for path in (bag, *(test or ())))
+    settings = AdaptConfig(minutes=minutes, steps=steps, learning_rate=learning_rate, threads=threads, seed=seed)
+    made, report = adapt_model(source, model_folder(model), output, settings, rehearse or (), tests,
+                               lambda line: console.print(line, highlight=False))
+    _print_adapted(report)
+    console.print(f"{made.name} in {output}: set encoder.model to that path; maps made before need "
+                  "`ms2cl database reembed`", highlight=False)
+
+
+def _print_adapted(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from ms2cl_ros.training.adapted import table
+    out = Table("recording", "map", "images", "scans", "chance", "R@1 before", "after", "R@5 before", "after")
+    for name, rule, before, after in table(report):
+        shares = [f"{row['recall'][n]:.3f}" if row["recall"][n] is not None else "-"
+                  for n in ("1", "5") for row in (before, after)]
+        chance = "-" if after["chance"] is None else f"{after['chance']:.3f}"
+        out.add_row(name, rule, str(after["queries"]), str(after["database"]), chance, *shares)
+    Console().print(out)
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands to `ms2cl`."""
     app.command()(pairs)
+    app.command()(adapt)

@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "ms2cl_ros"
 FILES = sorted(p for p in ROOT.rglob("*.py"))
-ORDER = ["errors", "types", "geometry", "config", "install", "calibration", "sidecar", "verification", "pointcloud2",
-         "images", "cameras", "messages", "frames", "corrections", "extrinsics", "projection", "encoder", "accumulation", "views",
+ORDER = ["errors", "types", "geometry", "config", "install", "reliability", "calibration", "sidecar",
+         "verification", "fitting", "pointcloud2", "images", "cameras", "messages", "frames", "corrections",
+         "extrinsics", "projection", "encoder", "accumulation", "views",
          "records", "store", "filelock", "schema", "sqlite_file", "soundness", "recovery", "sqlite",
          "parcels", "server", "server_tables", "server_rows", "server_soundness", "postgres", "exchange", "cache",
          "exchanger", "fleet", "database",

@@ -21,12 +21,14 @@ import numpy as np
 from scipy.special import erf
 
 from ms2cl_ros.core.geometry import rotation_z, yaw
-from ms2cl_ros.core.hypotheses import Hypotheses, composed, wrapped
+from ms2cl_ros.core.hypotheses import Hypotheses, composed, near, wrapped
 from ms2cl_ros.core.motion import Step
 from ms2cl_ros.core.retrieval import UNKNOWN_METRES, UNKNOWN_RADIANS, VIEW_METRES, VIEW_RADIANS
 from ms2cl_ros.core.types import Candidate
 
-KEPT, LEAST = 128, 1e-9
+KEPT, LEAST = 128, 1e-6
+# Of so many of the heaviest hypotheses it is asked which one stands amid the most mass.
+HEADS = 8
 # A place is what lies within this of its middle.
 PLACE_METRES, PLACE_RADIANS = 5.0, np.deg2rad(30.0)
 # Turned this far, the camera looks at something else.
@@ -184,9 +186,7 @@ class Belief:
         Candidates that show one place share the prior of that one place, each in proportion to its evidence.
         """
         poses, said = _poses(candidates), self.model.said(_evidence(candidates))
-        off = poses[:, None] - poses[None]
-        near = (np.hypot(off[..., 0], off[..., 1]) <= PLACE_METRES) & (np.abs(wrapped(off[..., 2])) <= PLACE_RADIANS)
-        here = np.where(near, said[None], -np.inf)
+        here = np.where(near(poses, poses, PLACE_METRES, PLACE_RADIANS), said[None], -np.inf)
         best = here.max(1)
         prior = self.elsewhere / self.model.among(len(said)) * np.exp(said - best) / np.exp(here - best[:, None]).sum(1)
         change = share * (best - self._seen_elsewhere)
@@ -216,11 +216,11 @@ class Belief:
         if not len(known):
             return None
         certain = known.weights * _inside(known.spreads)
-        near = [known.within(i, PLACE_METRES, PLACE_RADIANS) for i in range(min(len(known), 20))]
-        mass = np.array([certain[n].sum() for n in near])
+        places = known.within(PLACE_METRES, PLACE_RADIANS, HEADS)
+        mass = places @ certain
         middle = int(mass.argmax())
-        others = [float(known.weights[n & ~near[middle]].sum()) for i, n in enumerate(near) if not near[middle][i]]
-        here = near[middle] & (known.weights > 0)
+        here = places[middle]
+        others = [float(known.weights[place & ~here].sum()) for i, place in enumerate(places) if not here[i]]
         shown = bool(known.weights[here & known.shown].sum() > 0.5 * known.weights[here].sum())
         return Place(*self._moments(middle, here), float(mass[middle]), max(others, default=0.0), shown)
 

@@ -91,7 +91,9 @@ class Calibration:
         """Inverse of `to_mapping`; raises ModelError naming `where` and what is wrong."""
         try:
             both, ranges = tree.get("both"), tree.get("ranges")
-            likelihood = RangeLikelihood(_table(ranges["exponents"]), _prior(_table(ranges["prior"]))) if ranges else None
+            likelihood = None
+            if ranges:
+                likelihood = RangeLikelihood(_table(ranges["exponents"]), _prior(_table(ranges["prior"])))
             return cls(Evidence(**tree["alone"]), Evidence(**both) if both else None, Confidence(**tree["confidence"]),
                        likelihood,
                        {float(k): float(v) for k, v in dict(tree.get("thresholds") or {}).items()},

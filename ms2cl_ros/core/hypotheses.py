@@ -104,20 +104,19 @@ class Hypotheses:
         poses[:, 2] = wrapped(poses[:, 2])
         return replace(self, poses=poses, spreads=(spreads + _turned(spreads)) / 2)
 
-    def within(self, number: int, metres: float, radians: float) -> np.ndarray:
-        """(n,) bool: which hypotheses lie so near to one of them."""
-        off = self.poses[:, :3] - self.poses[number, :3]
-        return (np.hypot(off[:, 0], off[:, 1]) <= metres) & (np.abs(wrapped(off[:, 2])) <= radians)
+    def within(self, metres: float, radians: float, first: int | None = None) -> np.ndarray:
+        """(first, n) bool: which hypotheses lie so near to each of the `first` ones; of all, if left out."""
+        return near(self.poses[:first, :3], self.poses[:, :3], metres, radians)
 
     def merged(self) -> Hypotheses:
         """Neighbours become one with the moments of all; the heaviest first."""
         first = self.taken(np.argsort(-self.weights, kind="stable"))
-        off = first.poses[:, None, :3] - first.poses[None, :, :3]
-        near = (off[..., 0]**2 + off[..., 1]**2 <= MERGE_METRES**2) & (np.abs(wrapped(off[..., 2])) <= MERGE_RADIANS)
-        head = np.full(len(first), -1)
-        for i in range(len(first)):
-            if head[i] < 0:
-                head[near[i] & (head < 0)] = i
+        close = first.within(MERGE_METRES, MERGE_RADIANS)
+        head, free = np.arange(len(first)), np.ones(len(first), bool)
+        for i in np.flatnonzero(close.sum(1) > 1):
+            if free[i]:
+                members = close[i] & free
+                head[members], free[members] = i, False
         heads, group = np.unique(head, return_inverse=True)
         return first if len(heads) == len(first) else first._together(heads, group)
 
@@ -140,6 +139,13 @@ class Hypotheses:
 def wrapped(angles: np.ndarray) -> np.ndarray:
     """The same angles in [-pi, pi)."""
     return (angles + np.pi) % (2 * np.pi) - np.pi
+
+
+def near(a: np.ndarray, b: np.ndarray, metres: float, radians: float) -> np.ndarray:
+    """(n, m) bool: which of (m, 3) poses x y yaw lie so near to each of (n, 3)."""
+    x, y, turn = (a[:, None, i] - b[None, :, i] for i in range(3))
+    # angles differ by less than `radians` where the cosine does not fall below that of `radians`
+    return (x * x + y * y <= metres**2) & (np.cos(turn) >= np.cos(radians))
 
 
 def composed(poses: np.ndarray, move: np.ndarray) -> np.ndarray:

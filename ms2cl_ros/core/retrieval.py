@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from ms2cl_ros.core.geometry import inverse, rotation_z, transform, wrap, yaw
-from ms2cl_ros.core.index import Entry, Index
+from ms2cl_ros.core.index import Entry
 from ms2cl_ros.core.types import Candidate
 from ms2cl_ros.core.verification import Verified, stack
 
@@ -36,7 +37,14 @@ def base_pose(entry: Entry, heading: float, T_base_camera: np.ndarray, seen_at: 
     return entry.view.T_map_base @ to_lidar @ turn @ inverse(to_camera)
 
 
-def candidates(index: Index, query: np.ndarray, heading: float, T_base_camera: np.ndarray, k: int,
+class Searchable(Protocol):
+    """What finds views by their descriptors, an `Index` above all."""
+
+    def search(self, query: np.ndarray, k: int) -> list[tuple[float, Entry]]:
+        """The best heading of each of the `k` best views for a (D,) unit descriptor: (cosine, entry), best first."""
+
+
+def candidates(index: Searchable, query: np.ndarray, heading: float, T_base_camera: np.ndarray, k: int,
                verify: Verify | None = None) -> tuple[Candidate, ...]:
     """The best views for a (D,) descriptor, at most `k`, each of another place or direction, best first.
 

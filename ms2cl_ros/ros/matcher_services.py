@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
@@ -47,7 +48,8 @@ class MatcherServices:
         self._asked: list[_Asked] = []
         self._lock = threading.Lock()
         self.enabled = True
-        node.create_service(Trigger, "~/relocalize", self._relocalize)
+        # in a group of its own: while it waits for images, the callbacks that bring them must run
+        node.create_service(Trigger, "~/relocalize", self._relocalize, callback_group=ReentrantCallbackGroup())
         node.create_service(SetBool, "~/set_enabled", self._set_enabled)
         node.create_timer(0.1, self._look_at_clock, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

@@ -80,8 +80,8 @@ def split(along: np.ndarray, position: np.ndarray, radius: float) -> Split:
     away = np.minimum(away, np.linalg.norm(position[:, None] - position[None, held], axis=2))
     train = ~held & (away.min(1, initial=np.inf) >= radius)
     if train.sum() < FEWEST or held.sum() < FEWEST_HELD_BACK:
-        raise DataError(f"{len(along)} pairs along {length:.0f} m leave {train.sum()} to train on and {held.sum()} to hold "
-                        f"back; at least {FEWEST} and {FEWEST_HELD_BACK} are needed: take a longer recording")
+        raise DataError(f"{len(along)} pairs along {length:.0f} m leave {train.sum()} to train on and {held.sum()} to "
+                        f"hold back; at least {FEWEST} and {FEWEST_HELD_BACK} are needed: take a longer recording")
     piece = np.searchsorted(HELD_BACK, block[train])
     return Split(np.flatnonzero(train), np.flatnonzero(held), piece)
 

@@ -163,25 +163,37 @@ def _seen_from(scan: Sighting, T_map_view: np.ndarray, grid: AngularGrid) -> Ran
     return close_gaps(seen, SUBMAPS.voxel)
 
 
+def collect(source: Source, camera: CameraInput, lidar: AngularGrid, config: PairsConfig = PairsConfig(),
+            progress: Callable[[int, int], None] | None = None) -> list[dict[str, np.ndarray]]:
+    """A recording's pairs as the arrays of a shard, one set for each variant; raises DataError if there are none."""
+    made: list[list[dict[str, np.ndarray]]] = [[] for _ in range(config.variants)]
+    total = len(source)
+    for done, variants in enumerate(rows(source, camera, lidar, config), 1):
+        for kept, row in zip(made, variants, strict=True):
+            kept.append({k: np.asarray(v, TYPES[k]) for k, v in row.items()})
+        if progress:
+            progress(done, total)
+    if not made[0]:
+        raise DataError(f"{source.name} gave no pairs{told(source.dropped)}")
+    return [{k: np.stack([row[k] for row in kept]) for k in TYPES} for kept in made]
+
+
 def pack(source: Source, out: Path, camera: CameraInput, lidar: AngularGrid, config: PairsConfig = PairsConfig(),
          progress: Callable[[int, int], None] | None = None) -> tuple[int, list[Path]]:
     """Writes a recording's pairs to `out`, further variants to files beside it (`OUT_v2.npz` and so on), each whole or
     not at all. Returns how many pairs there are and the files; raises DataError if there is none."""
-    made: list[list[dict]] = [[] for _ in range(config.variants)]
-    total, done = len(source), 0
-    for variants in rows(source, camera, lidar, config):
-        for kept, row in zip(made, variants, strict=True):
-            kept.append({k: np.asarray(v, TYPES[k]) for k, v in row.items()})
-        done += 1
-        if progress:
-            progress(done, total)
-    if not done:
-        raise DataError(f"{source.name} gave no pairs{told(source.dropped)}")
+    made = collect(source, camera, lidar, config, progress)
     paths = [out if not k else out.with_name(f"{out.stem}_v{k + 1}{out.suffix}") for k in range(config.variants)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    for path, kept in zip(paths, made, strict=True):
-        write_shard(path, {k: np.stack([row[k] for row in kept]) for k in TYPES})
-    return done, paths
+    for path, arrays in zip(paths, made, strict=True):
+        write_shard(path, arrays)
+    return len(made[0]["s"]), paths
+
+
+def positions(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """(N, 2) metres: where the frames of a recording are; along a straight line where it has no poses."""
+    there = arrays["pose"][:, :2]
+    return there if np.ptp(there, axis=0).any() else np.stack([arrays["s"], np.zeros(len(there))], 1)
 
 
 def write_shard(path: Path, arrays: dict[str, np.ndarray]) -> None:
