@@ -12,11 +12,14 @@ ROUTE ?=
 LENGTH ?=
 START ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo slam test lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ms2cl demo --out demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(ROUTE),--route "$(ROUTE)") \
 	  $(if $(LENGTH),--length $(LENGTH)) $(if $(START),--start $(START))
+
+slam: $(VENV)/.slam
+	$(BIN)/python examples/slam_loop_closure/run.py --out demo/slam
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -30,6 +33,10 @@ $(BIN)/python:
 
 $(VENV)/.demo: setup.py | $(BIN)/python
 	$(PIP) -e '.[ros,city,plot]'
+	touch $@
+
+$(VENV)/.slam: setup.py | $(BIN)/python
+	$(PIP) -e '.[city,plot,slam]'
 	touch $@
 
 $(VENV)/.test: setup.py test/build_messages.py | $(BIN)/python

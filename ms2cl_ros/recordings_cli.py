@@ -75,25 +75,29 @@ def pairs(sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", hel
 def _grids(model: str, experiment: Path | None) -> tuple[CameraInput, AngularGrid]:
     """The camera's input and the LiDAR's grid of an experiment or, without one, of a model."""
     if experiment is not None:
+        from ms2cl_ros.core.errors import ConfigError
         from ms2cl_ros.core.sidecar import CameraInput
         from ms2cl_ros.training.experiment import load as load_experiment
-        eye, ear = (planned := load_experiment(experiment)).camera, planned.lidar
-        return CameraInput("", "", "angular_grid", eye.grid, (eye.grid.rows, eye.grid.columns), eye.channels, eye.mean,
-                           eye.std), ear.grid
+        planned = load_experiment(experiment)
+        eye, grid = planned.camera, planned.lidar.grid
+        if grid is None:
+            raise ConfigError(f"{experiment}: the LiDAR's input has no grid to put scans on")
+        return CameraInput("", "", eye.projection, eye.grid, eye.pixels, eye.channels, eye.mean, eye.std), grid
     from ms2cl_ros.core.encoder import model_folder
     from ms2cl_ros.core.sidecar import load
     contract = load(model_folder(model))
     return contract.camera, contract.lidar.grid
 
 
-def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording with images and scans; no labels needed")],
+def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording with images and scans, no labels")],
           output: Annotated[Path, typer.Option("-o", "--output", help="folder of the new model; must not exist")],
           model: Annotated[str, typer.Option(help="an exported model, shipped or a folder")] = "ms2cl_city",
-          minutes: Annotated[float, typer.Option(min=0.1, help="of training; reading the recording comes on top")] = 6.0,
+          minutes: Annotated[float, typer.Option(min=0.1, help="of training; reading BAG comes on top")] = 6.0,
           steps: Annotated[int, typer.Option(min=0, help="of training, instead of minutes")] = 0,
-          rehearse: Annotated[list[Path] | None, typer.Option(help="a shard of what the model was trained on, so that it "
-                                                              "forgets less; may be repeated")] = None,
-          test: Annotated[list[Path] | None, typer.Option(help="another recording to report on; may be repeated")] = None,
+          rehearse: Annotated[list[Path] | None, typer.Option(help="a shard of what the model was trained on, so that "
+                                                              "it forgets less; may be repeated")] = None,
+          test: Annotated[list[Path] | None, typer.Option(help="another recording to report on; may be "
+                                                               "repeated")] = None,
           learning_rate: Annotated[float, typer.Option(min=0.0, help="of the weights")] = 1e-4,
           threads: Annotated[int, typer.Option(min=1, help="of training and of the encoders")] = 2,
           seed: Annotated[int, typer.Option(help="of what is drawn at random")] = 0,

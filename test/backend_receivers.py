@@ -81,8 +81,8 @@ class Told:
 class Amcl:
     """nav2's AMCL: the checks of its `initialPoseReceived`, then its pose with the next scan."""
 
-    def __init__(self, ros, frame="map", pose="amcl_pose", moved=0.0):
-        self.node, self.frame, self.moved = ros.node("amcl"), frame, moved
+    def __init__(self, ros, frame="map", pose="amcl_pose", moved=0.0, namespace=""):
+        self.node, self.frame, self.moved = ros.node("amcl", namespace=namespace), frame, moved
         self.refused, self.taken = [], []
         self.publisher = self.node.create_publisher(PoseWithCovarianceStamped, pose, LATCHED)
         self.node.create_subscription(PoseWithCovarianceStamped, "initialpose", self.hear, 10)

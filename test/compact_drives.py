@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import yaml
 
+from ms2cl_ros.core.calibration import Calibration, Confidence, Evidence, RangeLikelihood
 from ms2cl_ros.core.sidecar import CameraInput, Embedding, LidarInput, RangeMap, Sidecar
 from ms2cl_ros.core.types import AngularGrid, RangeImage
 
@@ -48,6 +49,13 @@ def write_drive(folder: Path, places: Sequence[int], step: float | None = 2.0) -
     (folder / "drive.yaml").write_text(yaml.safe_dump({
         "camera": {"K": [[50.0, 0.0, 39.5], [0.0, 50.0, 29.5], [0.0, 0.0, 1.0]]}, "T_cam_lidar": T_CAM_LIDAR}))
     return folder
+
+
+def even_calibration() -> Calibration:
+    """Every row counts; the prior is flat; a cosine is worth 2 nats."""
+    shape = RANGE_MAP.bins + 1, RANGE_MAP.rows
+    return Calibration(Evidence(0.0, 1.0), Evidence(-1.0, 2.0, 1.0), Confidence(0.0),
+                       RangeLikelihood(np.full((2, RANGE_MAP.rows), 0.2), np.full(shape, 1 / shape[0])))
 
 
 class PlaceEmbedder:

@@ -139,6 +139,7 @@ class Server:
                 db.execute("CREATE DATABASE fleet")
         with psycopg.connect(self.url("fleet"), autocommit=True) as db:
             db.execute("DROP SCHEMA IF EXISTS ms2cl CASCADE")
+            db.execute("DROP EXTENSION IF EXISTS vector")
         return self.url("fleet")
 
     def log(self) -> str:

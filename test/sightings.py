@@ -3,12 +3,14 @@
 """Candidates of images nobody took, from likelihoods that are stated, so that what can be concluded from them is known.
 
 An image in the map has its place among `K` candidates with probability `HIT`, within 1 m (standard deviation) and 2
-degrees of it; all others are of places anywhere in the map. The evidence of the right one is normal about +D^2 / 2, that
-of a wrong one about -D^2 / 2, both with standard deviation D: so it is the log-likelihood ratio that it claims to be.
+degrees of it; all others are of places anywhere in the map. The evidence of the right one is normal about +D^2 / 2,
+that of a wrong one about -D^2 / 2, both with standard deviation D: so it is the log-likelihood ratio that it claims.
 The right one comes first in 57 % of the images then.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -75,7 +77,7 @@ def route(n: int, step: float = 1.0, start=(300.0, 300.0, 0.3)) -> list[np.ndarr
 def odometry(poses: list[np.ndarray], drift: float = 0.0) -> list[np.ndarray]:
     """The same way as wheels count it: too long by `drift`, beginning at an origin of their own."""
     out = [pose(-7.0, 3.0, 2.0)]
-    for a, b in zip(poses, poses[1:]):
+    for a, b in pairwise(poses):
         move = np.linalg.inv(a) @ b
         move[:2, 3] *= 1.0 + drift
         out.append(out[-1] @ move)

@@ -37,6 +37,12 @@ def test_amcl_takes_the_pose_of_the_image_with_a_covariance_that_it_does_not_ref
     assert np.diag(pose.covariance)[[0, 1, 5]] == pytest.approx([0.5, 0.5, 0.01])
 
 
+def test_a_back_end_in_a_namespace_is_told_there(ros):
+    told, amcl = Told(ros, ["initialpose_amcl"], namespace="/nav/"), Amcl(ros, namespace="nav")
+    told.tell(match(10.0, 5.0))
+    assert ros.spin_until(lambda: amcl.taken and told.backend.settled)
+
+
 def test_a_pose_that_amcl_confirms_is_not_sent_again(ros):
     told, amcl = Told(ros, ["initialpose_amcl"]), Amcl(ros)
     told.tell(match(10.0, 5.0))

@@ -4,7 +4,7 @@
 
 import numpy as np
 import pytest
-from sightings import ELSEWHERE, HIT, K, REST, World, candidate, pose, route
+from sightings import ELSEWHERE, HIT, REST, K, World, candidate, pose, route
 
 from ms2cl_ros.core.belief import KEPT, Belief, BeliefModel
 from ms2cl_ros.core.geometry import yaw
@@ -58,7 +58,7 @@ def test_what_is_dropped_goes_back_to_the_rest_of_the_map():
     belief.observe([candidate(pose(20.0 * i, 0.0), 0.0) for i in range(KEPT + 72)])
     weights = belief.hypotheses.weights
     assert len(weights) == KEPT
-    # every candidate is as probable as any other: those 72 that had no room are in `elsewhere`, with what had been there
+    # every candidate is as probable as any other: what the 72 without room had is in `elsewhere` now
     kept, rest = weights.sum(), belief.elsewhere
     before = Belief(BeliefModel(places=1000.0))
     before.observe([candidate(pose(20.0 * i, 0.0), 0.0) for i in range(KEPT)])

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from compact_drives import PlaceEmbedder, write_drive
+import yaml
+from compact_drives import PlaceEmbedder, even_calibration, write_drive
 from kitti_folders import odometry_sequence, raw_drive
 from typer.testing import CliRunner
 
@@ -59,6 +60,17 @@ def test_protocols_of_an_odometry_sequence(tmp_path, monkeypatch):
     assert a["recall"]["all"]["5"]["recall"]["1"] == pytest.approx(11 / 12, abs=1e-3)
     assert minus["recall"]["all"]["10"]["database"] == 11 and told["headings_per_scan"] > 1
     assert len(list((tmp_path / "wrong" / "A").glob("*.png"))) == 1
+
+
+def test_a_calibration_lets_ranges_correct_the_descriptor(tmp_path, monkeypatch):
+    sequence = odometry_sequence(tmp_path, frames=12)
+    as_places(sequence, list(range(0, 36, 3)))
+    (tmp_path / "worth.yaml").write_text(yaml.safe_dump({"calibration": even_calibration().to_mapping()}))
+    call(monkeypatch, "drive", sequence, "--protocol", "A", "--calibration", tmp_path / "worth.yaml", "--json",
+         tmp_path / "f.json", "--headings", "camera", encoder=PlaceEmbedder(confused={0: 33}))
+    told = [(p["score"], p["recall"]["all"]["5"]["recall"]["1"])
+            for p in json.loads((tmp_path / "f.json").read_text())["protocols"]]
+    assert told == [("descriptor", pytest.approx(11 / 12, abs=1e-3)), ("both", 1.0)]
 
 
 def test_one_pass_asks_another_in_the_same_map(tmp_path, monkeypatch):

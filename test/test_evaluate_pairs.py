@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compact_drives import RANGE_MAP, PlaceEmbedder, write_drive
+from compact_drives import PlaceEmbedder, even_calibration, write_drive
 
-from ms2cl_ros.core.calibration import Calibration, Confidence, Evidence, RangeLikelihood
 from ms2cl_ros.core.config import EncoderConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import transform
@@ -63,20 +62,13 @@ def test_without_poses_only_the_own_scan_is_right(tmp_path: Path) -> None:
     assert found.by_radius[10.0].ranks["1"] == 1.0 and found.by_radius[10.0].chance == pytest.approx(1 / 3)
 
 
-def even() -> Calibration:
-    """Every row counts; the prior is flat."""
-    shape = RANGE_MAP.bins + 1, RANGE_MAP.rows
-    return Calibration(Evidence(0.0, 1.0), Evidence(-1.0, 2.0, 1.0), Confidence(0.0),
-                       RangeLikelihood(np.full((2, RANGE_MAP.rows), 0.2), np.full(shape, 1 / shape[0])))
-
-
 def test_ranges_and_frames_in_a_row_mend_what_the_descriptor_takes_for_another_place(tmp_path: Path) -> None:
     # the pictures of place 6 look like place 30, whose ranges are quite others
     write_drive(tmp_path / "a", [0, 3, 6, 9, 12])
     write_drive(tmp_path / "b", [20, 25, 30, 35])
     encoder = PlaceEmbedder(confused={6: 30})
     pairs = embed_pairs(encoder, open_drives([tmp_path], encoder))
-    scores = score_kinds(pairs, encoder.sidecar, even())
+    scores = score_kinds(pairs, encoder.sidecar, even_calibration())
     told = evaluate_pairs(pairs, scores)["a"]
     assert list(told) == ["descriptor", "range", "both", OVER_FRAMES]
     recall = {kind: told[kind][OWN_IN].by_radius[2.0].ranks["1"] for kind in told}

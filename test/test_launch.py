@@ -22,7 +22,9 @@ from ms2cl_ros.ros.transport import SETTINGS, environment
 ROOT = Path(__file__).resolve().parent.parent
 CHOICES = {
     "localize": {"namespace": "robot", "points_topic": "/velodyne/points", "image_topic": "/cam/image",
-                 "mapping": "true", "database": "~/here.db", "pose_source": "pose", "map_frame": "world",
+                 "backends": "initialpose_amcl, lio_loop", "publish_tf": "true", "target_precision": "0.999",
+                 "backend_namespace": "/nav", "mapping": "true", "database": "~/here.db", "pose_source": "pose",
+                 "map_frame": "world",
                  "use_sim_time": "true"},
     "map": {"odometry_topic": "/odom", "log_level": "debug", "model": "/models/mine",
             "extrinsics_source": "parameters"},
@@ -90,6 +92,10 @@ def test_arguments_reach_parameters_and_topics():
                                  "frames.pose_source": "pose"}
     assert mapper.remappings == (("points", "/velodyne/points"),)
     assert matcher.remappings == (("image", "/cam/image"),)
+    assert matcher.parameters["backends.names"] == ["initialpose_amcl", "lio_loop"]
+    assert matcher.parameters["backends.publish_tf"] is True
+    assert matcher.parameters["trust.target_precision"] == 0.999
+    assert matcher.parameters["backends.namespace"] == "/nav"
     assert "__ns:=/robot" in mapper.argv()
 
 
@@ -104,7 +110,7 @@ def test_without_mapping_the_matcher_runs_alone():
 def test_replay_waits_for_both_nodes_before_it_plays():
     player = processes("replay", bag="/bags/drive")[-1]
     assert player.argv()[3:7] == ["play", "/bags/drive", "--rate", "1.0"]
-    assert player.arguments[player.arguments.index("--wait") + 1] == "4"
+    assert player.arguments[player.arguments.index("--wait") + 1] == "5"  # the odometry goes to both
 
 
 def test_replay_waits_for_one_topic_less_where_poses_come_from_tf(tmp_path):
@@ -122,6 +128,8 @@ def test_replay_waits_for_one_topic_less_where_poses_come_from_tf(tmp_path):
     ("fly", {}, "no launch file 'fly'; there are: localize, map, replay"),
     ("map", {"image_topic": "x"}, "map has no argument image_topic"),
     ("map", {"pose_source": "gps"}, "pose_source is one of odometry, pose, tf"),
+    ("localize", {"target_precision": "high"}, "target_precision wants a number like 0.99, got 'high'"),
+    ("localize", {"publish_tf": "perhaps"}, "publish_tf is one of true, false"),
     ("map", {"params_file": "/nowhere.yaml"}, r"no params_file /nowhere\.yaml"),
     ("replay", {}, "launch argument bag must be given"),
     ("replay", {"bag": "b", "mapping": False, "matching": False}, "nothing to do"),

@@ -11,16 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent / "ms2cl_ros"
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 ORDER = ["errors", "types", "geometry", "config", "install", "reliability", "calibration", "sidecar",
          "verification", "fitting", "pointcloud2", "images", "cameras", "messages", "frames", "corrections",
-         "extrinsics", "projection", "encoder", "accumulation", "views",
+         "extrinsics", "projection", "strips", "encoder", "accumulation", "views",
          "records", "store", "filelock", "schema", "sqlite_file", "soundness", "recovery", "sqlite",
          "parcels", "server", "server_tables", "server_rows", "server_soundness", "postgres", "exchange", "cache",
          "exchanger", "fleet", "database",
          "retention", "vectors", "index", "retrieval", "motion", "hypotheses", "belief",
          "decision", "trust", "surroundings", "loop_closure", "mapper", "matcher"]
-ENGINES = {"psycopg": {"core/maps/server.py"}, "pgvector": {"core/maps/server.py"},
+ENGINES = {"psycopg": {"core/maps/server.py"},
            "onnxruntime": {"core/encoder.py"}, "faiss": {"core/vectors.py"}, "sqlite3": {"core/maps/sqlite_file.py"},
            "cv2": {"core/images.py", "core/cameras.py", "core/projection.py"}}
-ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "tf2_msgs", "diagnostic_msgs", "rosgraph_msgs"}
+ROS = {"rclpy", "sensor_msgs", "nav_msgs", "geometry_msgs", "std_msgs", "tf2_msgs", "diagnostic_msgs", "rosgraph_msgs",
+       "visualization_msgs"}
 HEAVY = {"torch", "timm", "trimesh", "embreex"}
 
 

@@ -237,6 +237,23 @@ def test_a_compressed_image_is_matched_and_its_raw_twin_is_not_matched_again(cit
     assert len(city.matches) == 1
 
 
+def test_an_image_of_a_place_that_is_not_in_the_map_gets_candidates_but_no_pose(city, ros):
+    city.pub["camera_info"].publish(camera_info(9.0))
+    ros.spin_until(lambda: city.matcher._info)
+    city.pub["image"].publish(image(10.0, 23))
+    assert ros.spin_until(lambda: city.candidates)
+    city.pub["image"].publish(image(11.0, 2))
+    assert ros.spin_until(lambda: len(city.candidates) == 2 and city.matches)
+    assert [m.header.stamp.sec for m in city.matches] == [11]
+    assert sum(n for why, n in city.matcher.health.skipped.items() if why.startswith("not sure enough")) == 1
+
+
+def test_odometry_of_another_body_is_left_out_with_the_remedy(city, ros):
+    city.connected("odometry")
+    city.pub["odometry"].publish(odometry(9.0, 2, "odom", "trailer"))
+    assert ros.spin_until(lambda: "set frames.base to 'trailer'" in city.matcher.health.verdict()[1])
+
+
 def unknown_encoding(message):
     message.encoding = "plasma9"
 

@@ -10,7 +10,7 @@ import traceback
 import numpy as np
 import postgres_server
 import pytest
-from tiny_submaps import MODEL, submap, unit
+from tiny_submaps import MODEL, submap
 
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.maps.database import open_map
@@ -28,8 +28,8 @@ def test_a_damaged_view_is_left_out_and_named_and_can_be_dropped(url):
     with open_map(url, MODEL, write=True) as store:
         kept = [store.add(submap(x, points=9)) for x in (1.0, 2.0, 3.0)]
         with psycopg.connect(url) as db:
-            db.execute("UPDATE ms2cl.descriptors SET descriptor = '[1,0,0]' WHERE view = %s AND number = 1",
-                       (kept[1].views[0].id,))
+            db.execute("UPDATE ms2cl.views SET descriptors = set_byte(descriptors, 9, get_byte(descriptors, 9) # 4) "
+                       "WHERE id = %s", (kept[1].views[0].id,))
             db.execute("UPDATE ms2cl.scans SET points = points || 'x' WHERE submap = %s", (kept[2].id,))
         assert [k for k, _, _ in store.views_after(0)] == [kept[0].id, kept[2].id]
         assert store.damage() == [f"view {kept[1].views[0].id} of submap {kept[1].id} is damaged (checksum)"]
@@ -162,24 +162,73 @@ def test_a_map_of_a_later_schema_is_refused_and_one_of_an_earlier_is_brought_up_
     with open_map(url, MODEL, write=True) as store:
         store.add(submap(1.0))
     steps = server_tables.STEPS
-    monkeypatch.setattr(server_tables, "STEPS", (*steps, "ALTER TABLE submaps ADD COLUMN weather text"))
+    monkeypatch.setattr(server_tables, "STEPS", (*steps, lambda db: db.execute("ALTER TABLE submaps ADD weather text")))
     with pytest.raises(StoreError, match="open it once for writing"):
         open_map(url, MODEL, write=False)
     with open_map(url, MODEL, write=True) as store:
         assert store.count() == 1
     open_map(url, MODEL, write=False).close()
     monkeypatch.setattr(server_tables, "STEPS", steps)
-    with pytest.raises(StoreError, match=r"schema 2, this version reads 1"):
+    with pytest.raises(StoreError, match=r"schema 3, this version reads 2"):
         open_map(url, MODEL, write=True)
 
 
-def test_a_database_without_a_map_or_without_pgvector_is_refused_with_the_remedy(server, url, monkeypatch):
-    with pytest.raises(StoreError, match="holds no map"):
+def to_schema_1(url: str) -> None:
+    """Makes a map what the first version kept: a row of pgvector's type for each heading."""
+    with psycopg.connect(url) as db:
+        db.execute("CREATE EXTENSION vector")
+        db.execute("SET search_path = ms2cl, public")
+        db.execute("CREATE TABLE descriptors (view bigint NOT NULL REFERENCES views (id) ON DELETE CASCADE, "
+                   "number smallint NOT NULL, descriptor vector NOT NULL, PRIMARY KEY (view, number))")
+        for key, blob in db.execute("SELECT id, descriptors FROM views").fetchall():
+            for number, numbers in enumerate(np.frombuffer(blob, "<f4").reshape(-1, 3).tolist()):
+                db.execute("INSERT INTO descriptors VALUES (%s, %s, %s::real[]::vector)", (key, number, numbers))
+        db.execute("ALTER TABLE views DROP descriptors, DROP strip")
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+
+
+def test_a_map_of_the_first_schema_keeps_its_views_and_what_was_damaged_stays_so(url, monkeypatch):
+    from ms2cl_ros.core.maps import server_tables
+    monkeypatch.setattr(server_tables, "PAGE", 2)
+    with open_map(url, MODEL, write=True) as store:
+        kept = [store.add(submap(float(x), headings=x)) for x in range(1, 6)]
+    to_schema_1(url)
+    with psycopg.connect(url) as db:
+        db.execute("DELETE FROM ms2cl.descriptors WHERE view = %s AND number = 2", (kept[3].views[0].id,))
+    with pytest.raises(StoreError, match="open it once for writing"):
         open_map(url, MODEL, write=False)
-    open_map(url, MODEL, write=True).close()
+    with open_map(url, MODEL, write=True) as store:
+        whole = {key: view for key, _, view in store.views_after(0)}
+        assert list(whole) == [1, 2, 3, 5]
+        for given in kept[:3]:
+            np.testing.assert_array_equal(whole[given.id].descriptors, given.views[0].descriptors)
+        assert store.check() == ["view 4 of submap 4 is damaged (checksum)"]
+        assert store.add(submap(9.0)).id == 6
+    with psycopg.connect(url) as db:
+        assert db.execute("SELECT to_regclass('ms2cl.descriptors')").fetchone() == (None,)
+
+
+def test_a_map_of_the_first_schema_whose_extension_was_dropped_is_refused_and_left_as_it_was(url):
+    with open_map(url, MODEL, write=True) as store:
+        store.add(submap(1.0))
+    to_schema_1(url)
     with psycopg.connect(url) as db:
         db.execute("DROP EXTENSION vector CASCADE")
-    with pytest.raises(StoreError, match="CREATE EXTENSION vector"):
+    with pytest.raises(StoreError, match="extension vector"):
+        open_map(url, MODEL, write=True)
+    with psycopg.connect(url) as db:
+        assert db.execute("SELECT value FROM ms2cl.meta WHERE key = 'schema'").fetchone() == ("1",)
+
+
+def test_a_map_needs_no_extension_of_the_server(url):
+    with open_map(url, MODEL, write=True) as store:
+        store.add(submap(1.0))
+    with psycopg.connect(url) as db:
+        assert db.execute("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'").fetchall() == []
+
+
+def test_a_database_without_a_map_is_refused_with_the_remedy(url):
+    with pytest.raises(StoreError, match="holds no map"):
         open_map(url, MODEL, write=False)
 
 
@@ -217,18 +266,3 @@ def test_the_password_may_come_from_the_environment_or_a_file(server, url, tmp_p
     monkeypatch.setenv("PGPASSFILE", str(tmp_path / "pgpass"))
     open_map(bare, MODEL, write=False).close()
     assert postgres_server.PASSWORD not in server.log()
-
-
-def test_the_server_finds_the_nearest_descriptors_exactly_and_by_its_own_index(url):
-    rng = np.random.default_rng(5)
-    vectors = unit(rng, 60)
-    with open_map(url, MODEL, write=True) as store:
-        views = [store.add(submap(float(i), descriptors=vectors[2 * i:2 * i + 2])).views[0] for i in range(30)]
-        query = unit(rng, 1)[0]
-        order = np.argsort(-vectors @ query)[:5]
-        wanted = [(views[i // 2].id, i % 2) for i in order]
-        assert [found[1:] for found in store.search(query, 5)] == wanted
-        store.build_search_index()
-        found = store.search(query, 5)
-        assert [f[1:] for f in found] == wanted
-        np.testing.assert_allclose([f[0] for f in found], vectors[order] @ query, atol=1e-6)

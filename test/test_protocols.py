@@ -202,3 +202,15 @@ def test_revisits_of_kitti_07_by_direction_are_reproduced():
 def test_b1_of_kitti_06_has_the_queries_it_is_known_to_have():
     found = counted(Protocol("B1", split=B1_SPLITS["06"]), kitti("06")).recalls["all"][5.0]
     assert (found.asked, found.queries, found.database) == (301, 270, 600)
+
+
+def test_weighing_reorders_the_best_and_leaves_the_rest_below_in_their_order():
+    route = out_and_back(40)
+    asked, mapped = asked_by(route, (np.arange(80) + 20) % 80)
+    own = evaluate(Protocol("A"), asked, mapped, lambda row, scans, cosines, headings: -abs(scans - row) - 9.0)
+    # the 50 best by descriptor are the wrong one and the scans of lowest index
+    assert own.score == "both" and own.recalls["all"][5.0].ranks["1"] > 0.6
+    assert own.answers.scan[:49].tolist() == list(range(49)) and own.answers.score[0] == -9.0
+    blind = evaluate(Protocol("A"), asked, mapped, lambda row, scans, cosines, headings: cosines)
+    plain = evaluate(Protocol("A"), asked, mapped)
+    np.testing.assert_array_equal(blind.ranked[5.0].hit, plain.ranked[5.0].hit)

@@ -16,55 +16,28 @@ torch = pytest.importorskip("torch", reason="torch is not installed: training is
 if importlib.util.find_spec("timm") is None:
     pytest.skip("timm is not installed: training is optional", allow_module_level=True)
 
+from toy_training import tiny, write_shard  # noqa: E402
+
 from ms2cl_ros.core import projection  # noqa: E402
 from ms2cl_ros.core.config import EncoderConfig  # noqa: E402
 from ms2cl_ros.core.encoder import Encoder  # noqa: E402
 from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
 from ms2cl_ros.core.mapper import headings_around  # noqa: E402
-from ms2cl_ros.core.types import AngularGrid, RangeImage  # noqa: E402
+from ms2cl_ros.core.types import RangeImage  # noqa: E402
 from ms2cl_ros.training import augment, losses  # noqa: E402
-from ms2cl_ros.training.data import Shards, camera_input, draw_batch, draw_rows, lidar_input  # noqa: E402
-from ms2cl_ros.training.experiment import (  # noqa: E402
-    DataConfig,
-    Experiment,
-    InputConfig,
-    ModelConfig,
-    RangeMapConfig,
-    ScheduleConfig,
-    TrunkConfig,
-    from_tree,
-    load,
-    to_tree,
-)
+from ms2cl_ros.training.data import camera_input, draw_batch, draw_rows, lidar_input  # noqa: E402
+from ms2cl_ros.training.experiment import DataConfig, RangeMapConfig, from_tree, load, to_tree  # noqa: E402
 from ms2cl_ros.training.export import contract, export  # noqa: E402
 from ms2cl_ros.training.model import CrossModalModel, windows  # noqa: E402
+from ms2cl_ros.training.shards import Shards  # noqa: E402
 from ms2cl_ros.training.train import CHECKPOINT, Run, averaged, train  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "training"
 
 
-def tiny(steps: int = 4) -> Experiment:
-    trunk = TrunkConfig(width=16, depths=(1, 1, 1), heads=(1, 2, 2), window=(2, 4), drop_path=0.1)
-    return Experiment(
-        name="tiny",
-        camera=InputConfig(AngularGrid(32, 64, 8.0, 0.8, 1.125), ("red", "green", "blue", "valid"),
-                           (0.4, 0.5, 0.6, 0.0), (0.2, 0.3, 0.25, 1.0)),
-        lidar=InputConfig(AngularGrid(16, 64, 1.6, 0.8, 1.125), ("log_range", "valid"), (2.7, 0.0), (0.8, 1.0)),
-        model=ModelConfig(trunk, trunk, embedding=32, columns=4, students=(0, 1), decoder=(16, 16)),
-        range_map=RangeMapConfig(rows=8, columns=32, bins=8),
-        data=DataConfig(streets=3, frames=2, cities=3, city_frames=2, width=128),
-        schedule=ScheduleConfig(minutes=0.0, steps=steps, bfloat16=False, threads=1))
-
-
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    n = 60
-    sweeps = rng.uniform(0, 60, (2, n, 16, 64)).astype(np.float16)
-    sweeps[sweeps < 6] = 0
-    np.savez(tmp_path / "part.npz", img=rng.integers(0, 255, (n, 32, 64, 3), dtype=np.uint8), rng=sweeps[0],
-             rng2=sweeps[1], scene=np.arange(n) // 3, s=np.arange(n) * 5.0)
-    return tmp_path / "part.npz"
+    return write_shard(tmp_path / "part.npz", turns=False)
 
 
 @pytest.fixture
@@ -73,7 +46,8 @@ def model() -> CrossModalModel:
     return CrossModalModel(tiny())
 
 
-def flat(found: tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def flat(found: tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None],
+         ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The teacher's and the students' embeddings of a camera."""
     column = torch.zeros(len(found[0]), dtype=torch.long)
     return losses.look(found[0], column, 4), [losses.look(strip, column, 4) for strip in found[1]]

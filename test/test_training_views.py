@@ -13,14 +13,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from test_training import tiny  # noqa: E402
+from toy_training import tiny  # noqa: E402
 
 from ms2cl_ros.core.errors import DataError  # noqa: E402
 from ms2cl_ros.core.projection import cut  # noqa: E402
 from ms2cl_ros.core.types import RangeImage  # noqa: E402
 from ms2cl_ros.training import losses  # noqa: E402
-from ms2cl_ros.training.data import Shards, crop, draw_batch, look_from, paste  # noqa: E402
+from ms2cl_ros.training.data import crop, draw_batch, look_from, paste  # noqa: E402
 from ms2cl_ros.training.model import CrossModalModel  # noqa: E402
+from ms2cl_ros.training.shards import Shards  # noqa: E402
 from ms2cl_ros.training.train import CHECKPOINT, Run, train  # noqa: E402
 
 

@@ -8,10 +8,10 @@ from compact_drives import CAMERA_GRID, LIDAR_GRID, PlaceEmbedder
 
 pytest.importorskip("embreex", reason="embreex is not installed: the city is optional")
 
-from ms2cl_ros.core.errors import ConfigError  # noqa: E402
-from ms2cl_ros.training import viewpoint  # noqa: E402
-from ms2cl_ros.training.city import offsets  # noqa: E402
-from ms2cl_ros.training.city.offsets import CONDITIONS, FIRST_SEED, Street, places, streets  # noqa: E402
+from ms2cl_ros.core.errors import ConfigError
+from ms2cl_ros.training import viewpoint
+from ms2cl_ros.training.city import offsets
+from ms2cl_ros.training.city.offsets import CONDITIONS, FIRST_SEED, Street, places, streets
 
 SPEC = PlaceEmbedder().sidecar
 
@@ -24,7 +24,8 @@ def street(first: int, n: int = 3) -> Street:
     own = np.broadcast_to(3.0 + number, shape).astype(np.float16)
     sweeps = np.repeat(own[:, None], len(places()), 1)
     sweeps[:, places().index((5.0, 0.0))] += 1
-    return Street(rgb, np.ones(rgb.shape[:3], bool), np.array(0.0), own, sweeps, np.repeat(own[:, None], len(places()), 1))
+    return Street(rgb, np.ones(rgb.shape[:3], bool), np.array(0.0), own, sweeps,
+                  np.repeat(own[:, None], len(places()), 1))
 
 
 def test_conditions_that_differ_in_heading_alone_share_a_place():
@@ -47,28 +48,32 @@ def test_recall_is_counted_by_condition_and_kind_of_view():
 
 def test_seeds_that_training_may_have_seen_are_refused():
     with pytest.raises(ConfigError, match=str(FIRST_SEED)):
-        streets([7], 60.0, SPEC.camera, LIDAR_GRID)
+        streets([7], 1, SPEC.camera, LIDAR_GRID)
 
 
 def test_a_street_is_made_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(offsets, "make_street", lambda task: street(task.seed - FIRST_SEED))
-    first = streets([FIRST_SEED, FIRST_SEED + 4], 60.0, SPEC.camera, LIDAR_GRID, cache=tmp_path)
+    first = streets([FIRST_SEED, FIRST_SEED + 4], 3, SPEC.camera, LIDAR_GRID, cache=tmp_path)
     monkeypatch.setattr(offsets, "make_street", lambda task: pytest.fail("made again"))
-    again = streets([FIRST_SEED, FIRST_SEED + 4], 60.0, SPEC.camera, LIDAR_GRID, cache=tmp_path)
+    again = streets([FIRST_SEED, FIRST_SEED + 4], 3, SPEC.camera, LIDAR_GRID, cache=tmp_path)
     for a, b in zip(first, again, strict=True):
         for name, value in vars(a).items():
             np.testing.assert_array_equal(value, getattr(b, name))
 
 
-def test_a_real_street_has_pictures_sweeps_and_views_that_agree_on_ranges():
-    [made] = streets([FIRST_SEED], 24.0, SPEC.camera, LIDAR_GRID)
+def test_a_real_street_has_pictures_sweeps_and_views_that_agree_on_ranges(monkeypatch):
+    monkeypatch.setattr(offsets, "places", lambda: [(0.0, 0.0), (5.0, 0.0)])
+    monkeypatch.setattr(offsets, "MAP_STEP", 4.0)
+    monkeypatch.setattr(offsets, "TRUE_STEP_DEG", 0.5)
+    monkeypatch.setattr(offsets, "MAP_STEP_DEG", 0.5)
+    [made] = streets([FIRST_SEED], 1, SPEC.camera, LIDAR_GRID)
     n = len(made.rgb)
-    assert n >= 1 and made.rgb.shape == (n, CAMERA_GRID.rows, CAMERA_GRID.columns, 3)
-    assert made.sweeps.shape == made.views.shape == (n, len(places()), LIDAR_GRID.rows, LIDAR_GRID.turn_columns)
+    assert n == 1 and made.rgb.shape == (n, CAMERA_GRID.rows, CAMERA_GRID.columns, 3)
+    assert made.sweeps.shape == made.views.shape == (n, 2, LIDAR_GRID.rows, LIDAR_GRID.turn_columns)
     sweep, view = made.sweeps[:, 0].astype(float), made.views[:, 0].astype(float)
     both = (sweep > 0) & (view > 0)
     assert both.mean() > 0.3
     assert np.median(np.abs(np.log(sweep[both] / view[both]))) < 0.1, "one place seen twice on one day"
-    moved = made.sweeps[:, places().index((5.0, 0.0))].astype(float)
+    moved = made.sweeps[:, 1].astype(float)
     other = (sweep > 0) & (moved > 0)
     assert np.median(np.abs(np.log(sweep[other] / moved[other]))) > 0.01, "5 m on it looks otherwise"

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,8 +65,13 @@ def main(out: Annotated[Path, typer.Option(help="folder for the drive, the map a
          lidar: Annotated[int, typer.Option(help="beams: 16, 32 or 64")] = 16,
          refine: Annotated[bool, typer.Option(help="form 1: refine closures by ICP in the submap")] = False) -> None:
     """Form 1: KISS-ICP and a camera that finds its own past. Form 2: a camera alone in yesterday's map."""
+    for package in ("gtsam", "kiss_icp"):
+        if find_spec(package) is None:
+            raise typer.BadParameter(f"{package} is not installed: pip install -e '.[city,plot,slam]', in Python 3.11 "
+                                     "to 3.13, for which GTSAM 4.3 has wheels")
     config, map_file = Config(), out / "map.db"
-    config = replace(config, submaps=replace(config.submaps, accumulate=8.0))  # 16 beams alone are too thin
+    # 16 beams alone are too thin; and this car keeps to its lane, so nothing is rendered beside it
+    config = replace(config, submaps=replace(config.submaps, accumulate=8.0), views=replace(config.views, spacing=0.0))
     with bar("driving") as progress:
         made = synthesize(out / "drive", Recipe(seed, "eight", length), passes=PASSES, lidar=lidar, progress=progress)
     drives = [d.folder for d in made.drives]

@@ -115,8 +115,11 @@ class Belief:
 
     # motion --------------------------------------------------------------------------------------------------------
 
-    def predict(self, step: Step) -> None:
-        """Carries the hypotheses along; closes the look if the base has moved on."""
+    def predict(self, step: Step, looks_new: bool | None = None) -> None:
+        """Carries the hypotheses along; closes the look if the base has moved on.
+
+        Without odometry, `looks_new` says whether it has, as far as the pictures tell; None: the hypotheses tell.
+        """
         seconds = abs(step.seconds)
         self._seconds += seconds
         if step.move is None or step.covariance is None:
@@ -125,8 +128,13 @@ class Belief:
             self.hypotheses = self.hypotheses.driven(step.move, step.covariance, seconds)
             if self._moved is not None:
                 self._moved = composed(self._moved[None], step.move)[0]
-        if self._images and self._moved_on():
+        if self._images and (self._moved_on() if self._moved is not None or looks_new is None else looks_new):
             self._close_look()
+
+    @property
+    def looking(self) -> bool:
+        """Whether an image of the present look has been observed."""
+        return self._images > 0
 
     def _moved_on(self) -> bool:
         moved = self._moved
@@ -155,7 +163,7 @@ class Belief:
         share = max(1.0 / self._images, 1.0 / MEMORY)
         miss, known = self.model.miss, self.hypotheses
         told, known = self._listen(candidates, known) if candidates else (np.full(len(known), miss), known)
-        born = self._born(candidates, share) if candidates else Hypotheses.none()
+        born = self._born(candidates, share, self.hypotheses) if candidates else Hypotheses.none()
         change = share * (told - known.seen)
         known = replace(known, weights=known.weights * np.exp(change), seen=known.seen + change)
         change_elsewhere = share * (miss - self._seen_elsewhere)
@@ -174,21 +182,24 @@ class Belief:
         told = np.logaddexp(miss, best)
         shares = np.exp(said - best[:, None])
         shares *= np.exp(best - told)[:, None] / shares.sum(1, keepdims=True)
-        # later images of a look tell less and less of where it is, all of them together at most 1.7 times the first
-        pulled = known.pulled(off, shares, noise * self._images**2)
+        # by odometry, later images of a look tell less and less of where it is, together at most 1.7 times the first
+        pulled = known.pulled(off, shares, noise if self._moved is None else noise * self._images**2)
         ground = np.array([c.T_map_base for c in candidates])[shares.argmax(1)]
         grounds = np.where((best > 0.0)[:, None, None], ground, known.grounds)
         return told, replace(pulled, grounds=grounds, shown=best > 0.0)
 
-    def _born(self, candidates: Sequence[Candidate], share: float) -> Hypotheses:
+    def _born(self, candidates: Sequence[Candidate], share: float, known: Hypotheses) -> Hypotheses:
         """A hypothesis for each candidate, with mass from the rest of the map, which loses it.
 
-        Candidates that show one place share the prior of that one place, each in proportion to its evidence.
+        Candidates that show one place share the prior of that one place, each in proportion to its evidence. Where
+        hypotheses are `known`, only what they lack of an even prior is drawn: nothing is drawn twice.
         """
         poses, said = _poses(candidates), self.model.said(_evidence(candidates))
         here = np.where(near(poses, poses, PLACE_METRES, PLACE_RADIANS), said[None], -np.inf)
         best = here.max(1)
-        prior = self.elsewhere / self.model.among(len(said)) * np.exp(said - best) / np.exp(here - best[:, None]).sum(1)
+        there = near(poses, known.poses[:, :3], PLACE_METRES, PLACE_RADIANS) @ known.weights
+        prior = np.maximum(self.elsewhere / self.model.among(len(said)) - there, 0.0)
+        prior *= np.exp(said - best) / np.exp(here - best[:, None]).sum(1)
         change = share * (best - self._seen_elsewhere)
         self.elsewhere -= float(prior.sum())
         k = len(said)

@@ -117,8 +117,16 @@ def _prior(rows: np.ndarray) -> np.ndarray:
     return prior / prior.sum(0)
 
 
-def load(path: Path) -> Calibration:
-    """A user's own calibration; raises ModelError if there is none."""
+def uncalibrated(logit_scale: float) -> Calibration:
+    """A model taken at its word: the softmax that it was trained under, over the candidates alone."""
+    return Calibration(Evidence(0.0, logit_scale), None, Confidence(-1e3))
+
+
+def load(path: Path, model: str = "") -> Calibration:
+    """A user's own calibration; raises ModelError if there is none, or if it is of another model.
+
+    `model`: fingerprint of the one in use; empty: any.
+    """
     import yaml
     try:
         tree = yaml.safe_load(path.read_text())
@@ -126,6 +134,9 @@ def load(path: Path) -> Calibration:
         raise ModelError(f"cannot read the calibration {path}: {e}") from e
     if not isinstance(tree, dict) or "calibration" not in tree:
         raise ModelError(f"{path} has no 'calibration:': expected a file written by `ms2cl calibrate`")
+    if model and tree.get("model", model) != model:
+        raise ModelError(f"{path} was made with another model than the one in use: write it anew with `ms2cl "
+                         "calibrate`")
     return Calibration.from_mapping(tree["calibration"], str(path))
 
 

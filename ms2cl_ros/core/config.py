@@ -145,6 +145,8 @@ class BackendsConfig:
                                "initialpose_rtabmap, lio_loop, rtabmap_link, rtabmap_landmark, hdl_query, autoware")
     publish_tf: bool = setting(False, "broadcast the transform from frames.map to the odometry's frame, from matches "
                                "and odometry; only if nobody else does")
+    namespace: str = setting("", "where back ends have their topics and services, as in /rtabmap; empty: where the "
+                             "matcher has its own")
     attempts: int = setting(6, "how often a back end is told before it is given up", low=1, high=1000)
     retry: float = setting(1.0, "seconds until it is told again; doubled each time, up to 30", low=0.1, high=30.0)
     tolerance: float = setting(3.0, "a back end whose own pose is within so many metres of a match agrees with it",

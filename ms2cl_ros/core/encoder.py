@@ -15,6 +15,7 @@ from ms2cl_ros.core.config import EncoderConfig
 from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.install import roots
 from ms2cl_ros.core.sidecar import Sidecar
+from ms2cl_ros.core.strips import looks, rounded
 from ms2cl_ros.core.types import RangeImage
 
 BATCH, TURNS = 16, 4  # headings, whole turns at a time
@@ -69,14 +70,6 @@ def _strip_size(model: Sidecar) -> tuple[int, int]:
     return e.size // e.columns, grid.turn_columns * e.columns // grid.columns
 
 
-def looks(strips: np.ndarray, first: np.ndarray, columns: int) -> np.ndarray:
-    """(N, n, numbers * columns) float32 of unit length: of each strip (N, numbers, turn) the `columns` from each of the
-    `first` (n,) on, round the turn."""
-    index = (first[:, None] + np.arange(columns)) % strips.shape[2]
-    found = strips[:, :, index].transpose(0, 2, 1, 3).reshape(len(strips), len(first), -1)
-    return found / np.maximum(np.linalg.norm(found, axis=2, keepdims=True), 1e-12)
-
-
 class Encoder:
     """Range images and camera images in, unit descriptors of `sidecar.embedding.size` numbers out."""
 
@@ -90,7 +83,9 @@ class Encoder:
         model = sidecar.load(model_folder(config.model))
         camera, lidar = (_session(model.folder / part.file, config) for part in (model.camera, model.lidar))
         size = (model.embedding.size,)
-        found = {"strip": _strip_size(model)} if model.lidar.around else {"embedding": size}
+        found: dict[str, tuple[int, ...]] = {"embedding": size}
+        if model.lidar.around:
+            found = {"strip": _strip_size(model)}
         _check(lidar, model.folder / model.lidar.file, "range_image",
                (len(model.lidar.channels), *model.lidar.size), found)
         outputs: dict[str, tuple[int, ...]] = {"embedding": size}
@@ -123,8 +118,17 @@ class Encoder:
         for offset in np.unique(first % step):
             strips = self._run(np.roll(turns, -offset, axis=2), "strip", TURNS)
             chosen = first % step == offset
-            out[:, chosen] = looks(strips, first[chosen] // step, self.sidecar.embedding.columns)
+            out[:, chosen] = [looks(s, first[chosen] // step, self.sidecar.embedding.columns) for s in strips]
         return out
+
+    def strip(self, panorama: RangeImage) -> np.ndarray:
+        """The whole turn as a map keeps it, (numbers, columns of the turn) float32, see `core.strips`.
+
+        Raises ModelError for a model that embeds each heading for itself.
+        """
+        if not self.sidecar.lidar.around:
+            raise ModelError(f"the model '{self.sidecar.name}' embeds windows, not whole turns: use embed_turns")
+        return rounded(self._run(panorama.ranges[None], "strip", TURNS)[0])
 
     def _run(self, ranges: np.ndarray, output: str, batch: int) -> np.ndarray:
         x = projection.lidar_tensor(ranges, self.sidecar.lidar)

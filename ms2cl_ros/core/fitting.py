@@ -115,7 +115,7 @@ def _fit_evidence(told: Sequence[Trial], verified: bool, start: Evidence | None)
     before = np.array([start.score, start.ranges] if start else [COSINE_WEIGHT, 0.5 if verified else 0.0])
 
     def loss(weights: np.ndarray) -> float:
-        total: float = DOUBT_OF_START * float((((weights - before) / (before + 0.1)) ** 2).sum())
+        total = DOUBT_OF_START * float((((weights - before) / (before + 0.1)) ** 2).sum())
         for part, trial in zip(parts, told, strict=True):
             said = part @ weights
             total += float(logsumexp(said) - logsumexp(said[trial.right]))
@@ -141,14 +141,15 @@ def _fit_confidence(trials: Sequence[Trial], calibration: Calibration, start: Co
                 right.append(good)
                 weight.append(share)
     best, others = np.array(odds).T
-    sign, share, before = np.where(right, 1.0, -1.0), np.array(weight), start or Confidence(0.0)
+    sign, weights, before = np.where(right, 1.0, -1.0), np.array(weight), start or Confidence(0.0)
 
     def loss(x: np.ndarray) -> float:
         said = x[1] + x[2] * (best - np.logaddexp(x[0], others))
         pull = (x[1] - before.offset) ** 2 + ((x[2] - before.slope) / 0.3) ** 2
-        return float((share * np.logaddexp(0.0, -sign * said)).sum() + 0.5 * pull)
+        return float((weights * np.logaddexp(0.0, -sign * said)).sum() + 0.5 * pull)
 
-    guess = np.array([np.median(others), before.offset, before.slope])
+    finite = others[np.isfinite(others)]
+    guess = np.array([np.median(finite) if len(finite) else 0.0, before.offset, before.slope])
     found = minimize(loss, guess, method="Nelder-Mead", options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-3}).x
     return Confidence(float(found[0]), float(found[1]), float(found[2]))
 

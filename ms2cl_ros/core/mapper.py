@@ -17,6 +17,7 @@ from ms2cl_ros.core.errors import SensorError
 from ms2cl_ros.core.geometry import apply, distance, lidar_view, rotation_angle
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import coarse, render_ranges
+from ms2cl_ros.core.strips import first_columns, looks
 from ms2cl_ros.core.surroundings import Surroundings
 from ms2cl_ros.core.types import PointCloud, RangeImage, StampedPose, Submap, View
 from ms2cl_ros.core.views import render_view
@@ -191,10 +192,18 @@ class Mapper:
 
 
 def embedded(encoder: Encoder, panorama: RangeImage, T_map_base: np.ndarray, headings: int) -> View:
-    """The view that a range image of the whole turn is to a model, in so many headings."""
+    """The view that a range image of the whole turn is to a model, in so many headings.
+
+    It keeps the strip of a model that goes round the turn, if all headings lie on its columns.
+    """
     model, around = encoder.sidecar, headings_around(headings)
     bins = None if model.range_map is None else coarse(panorama, model.range_map, model.lidar.grid.columns)
-    return View(T_map_base, around, encoder.embed_turns([panorama], around)[0], bins)
+    columns = model.embedding.columns
+    first = first_columns(around, encoder.headings, columns) if model.lidar.around else None
+    if first is None:
+        return View(T_map_base, around, encoder.embed_turns([panorama], around)[0], bins)
+    strip = encoder.strip(panorama)
+    return View(T_map_base, around, looks(strip, first, columns), bins, strip=strip)
 
 
 def headings_around(n: int) -> np.ndarray:

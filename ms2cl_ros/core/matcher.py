@@ -16,6 +16,7 @@ from ms2cl_ros.core.index import Index
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.projection import CameraView
 from ms2cl_ros.core.retrieval import Verify, candidates
+from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.trust import Trust, find_calibration
 from ms2cl_ros.core.types import CameraImage, CameraModel, Match, StampedPose
 from ms2cl_ros.core.verification import Verifier
@@ -59,23 +60,24 @@ class Matcher:
             self.reset()  # that nothing was found in an empty map says nothing of where the base is
             return None
         settings = self._config.retrieval
-        found = candidates(self._index, query, heading, T_base_camera, settings.candidates, self._verify(query, logits))
+        found = candidates(self._index, query, heading, T_base_camera, settings.candidates,
+                           self._verify(query, logits, valid))
         clock.lap("search")
         best = max((c.score for c in found), default=-np.inf)
         found = self.trust.weigh(found) if found and best >= settings.min_score else ()
-        answer = self.trust.judge(found, image.stamp_ns, odometry)
+        answer = self.trust.judge(found, image.stamp_ns, odometry, query)
         clock.lap("judge")
         if not found or answer is None:
             return None
         return Match(image.stamp_ns, answer.T_map_base, answer.covariance, found, clock.seconds, answer.state,
                      answer.probability)
 
-    def _verify(self, query: np.ndarray, logits: np.ndarray | None) -> Verify | None:
+    def _verify(self, query: np.ndarray, logits: np.ndarray | None, valid: np.ndarray) -> Verify | None:
         """Compares candidates with the ranges read from the image, where model and calibration can."""
         if self._verifier is None or logits is None:
             return None
         self._verifier.learn(logits, query)
-        return partial(self._verifier.score, logits)
+        return partial(self._verifier.score, logits, seen=seen_cells(valid, self._encoder.sidecar))
 
     def _view(self, camera: CameraModel, T_base_camera: np.ndarray) -> tuple[CameraView, float]:
         """The precomputed resampling for this camera and mounting; only the last one is kept."""
@@ -84,6 +86,20 @@ class Matcher:
             T_view_camera, heading = camera_view(T_base_camera)
             self._views = {key: (CameraView(camera, T_view_camera, self._encoder.sidecar.camera), heading)}
         return self._views[key]
+
+
+def seen_cells(valid: np.ndarray, model: Sidecar) -> np.ndarray | None:
+    """(rows, columns) bool, the cells of the range map of which the camera sees at least half, from what it sees of its
+    own cells, (camera rows, columns) bool. None where the two grids do not lie over each other."""
+    camera, lidar, ranges = model.camera.grid, model.lidar.grid, model.range_map
+    if camera is None or ranges is None or camera.columns != lidar.columns:
+        return None
+    first = round((camera.elevation_top_deg - lidar.elevation_top_deg) / camera.elevation_step_deg)
+    part = valid[max(first, 0):first + lidar.rows]
+    if first < 0 or len(part) != lidar.rows or lidar.rows % ranges.rows or lidar.columns % ranges.columns:
+        return None
+    blocks = part.reshape(ranges.rows, lidar.rows // ranges.rows, ranges.columns, lidar.columns // ranges.columns)
+    return blocks.mean(axis=(1, 3)) >= 0.5
 
 
 class Laps:

@@ -128,7 +128,7 @@ def _place(submap: Submap) -> Place:
 
 
 def _bare(view: View) -> View:
-    return dataclasses.replace(view, descriptors=np.zeros((0, 0), np.float32), coarse=None)
+    return dataclasses.replace(view, descriptors=np.zeros((0, 0), np.float32), coarse=None, strip=None)
 
 
 def _station(submap: Submap) -> Station:

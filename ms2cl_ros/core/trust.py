@@ -24,6 +24,8 @@ from ms2cl_ros.core.types import Candidate, StampedPose
 
 # Without a calibration a model's own softmax is believed by half, and a map's other places weigh as much as this.
 OWN_SHARE, OWN_ELSEWHERE = 0.5, 2.0
+# Cosine of the descriptors of two pictures from places about 2 m apart; alike pictures are of one place.
+ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Answer:
 def find_calibration(config: TrustConfig, model: Sidecar) -> Calibration | None:
     """The user's own, else the model's, else None. Raises ModelError for one that cannot be read."""
     if config.calibration:
-        return calibrated.load(Path(config.calibration).expanduser())
+        return calibrated.load(Path(config.calibration).expanduser(), model.fingerprint)
     return Calibration.from_mapping(model.calibration) if model.calibration else None
 
 
@@ -54,18 +56,19 @@ def uncalibrated(found: Sequence[Candidate], logit_scale: float) -> tuple[Candid
 class Trust:
     """Belief and decision over a sequence of images. One thread at a time.
 
-    `resets`: how often a clock set back made it forget; `odometry_jumps`: moves that no robot makes.
+    `belief`: as the last image left it. `resets`: how often a clock set back made it forget.
     """
 
     def __init__(self, config: TrustConfig, calibration: Calibration | None, logit_scale: float) -> None:
         self._config, self._calibration, self._logit_scale = config, calibration, logit_scale
         self._confidence = calibration.confidence if calibration else Confidence(OWN_ELSEWHERE)
         c = self._confidence
-        self._belief = Belief(BeliefModel(elsewhere=c.elsewhere, offset=c.offset, slope=c.slope, look=config.look))
+        self.belief = Belief(BeliefModel(elsewhere=c.elsewhere, offset=c.offset, slope=c.slope, look=config.look))
         self._alone = config.motion == "none"
         self._decision = Decision(self._threshold(), hysteresis=not self._alone)
         self._odometry = Odometry()
         self._last_ns: int | None = None
+        self._picture: np.ndarray | None = None
         self.resets = 0
 
     @property
@@ -78,11 +81,6 @@ class Trust:
         """LOST, TRACKING or MATCHED after the last image."""
         return self._decision.state
 
-    @property
-    def belief(self) -> Belief:
-        """The filter, to be looked at only."""
-        return self._belief
-
     def _threshold(self) -> float:
         """Probability from which on the target is met: as fitted for one image, if there is something fitted."""
         target = self._config.target_precision
@@ -92,10 +90,10 @@ class Trust:
 
     def reset(self) -> None:
         """Forgets everything: the next image looks in the whole map."""
-        self._belief.reset()
+        self.belief.reset()
         self._decision.reset()
         self._odometry.forget()
-        self._last_ns = None
+        self._last_ns = self._picture = None
 
     def weigh(self, found: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """The candidates with their evidence, that with the most first."""
@@ -103,9 +101,11 @@ class Trust:
             return calibrated.evidence(found, self._calibration)
         return tuple(sorted(uncalibrated(found, self._logit_scale), key=lambda c: -c.evidence))
 
-    def judge(self, found: Sequence[Candidate], stamp_ns: int, odometry: StampedPose | None) -> Answer | None:
+    def judge(self, found: Sequence[Candidate], stamp_ns: int, odometry: StampedPose | None,
+              picture: np.ndarray | None = None) -> Answer | None:
         """What the candidates of an image (with evidence, best first) and all before make of it.
 
+        `picture`: its descriptor (D,), by which images of one place are known where there is no odometry.
         None if nothing is known: no candidate now, and none before.
         """
         if self._last_ns is not None and stamp_ns < self._last_ns - JUMP_NS:
@@ -116,25 +116,32 @@ class Trust:
         if self._alone:
             return self._judge_alone(found, stamp_ns)
         step = self._odometry.step(odometry if self._config.motion == "odometry" else None, seconds)
-        self._belief.predict(step)
-        self._belief.observe(found)
-        place = self._belief.best()
+        self.belief.predict(step, self._looks_new(picture))
+        if picture is not None and not self.belief.looking:
+            self._picture = picture
+        self.belief.observe(found)
+        place = self.belief.best()
         was = self._decision.state
         state = self._decision.update(place, stamp_ns, _way(step))
         if state == LOST and was != LOST:
             self._start_over(found)
-            place = self._belief.best()
+            place = self.belief.best()
         return self._answer(place, found, state)
+
+    def _looks_new(self, picture: np.ndarray | None) -> bool | None:
+        """Whether a picture differs from the first one of the look; None if that is not known."""
+        if picture is None or self._picture is None:
+            return None
+        return float(picture @ self._picture) < ALIKE
 
     def _judge_alone(self, found: Sequence[Candidate], stamp_ns: int) -> Answer | None:
         """One image for itself."""
-        self._belief.reset()
-        self._belief.observe(found)
-        place = self._belief.best()
-        if place is None:
-            return None
-        sure = self._single(found)
-        place = dataclasses.replace(place, probability=sure, next=min(place.next, 1.0 - sure))
+        self.belief.reset()
+        self.belief.observe(found)
+        place = self.belief.best()
+        if place is not None:
+            sure = self._single(found)
+            place = dataclasses.replace(place, probability=sure, next=min(place.next, 1.0 - sure))
         self._decision.reset()
         return self._answer(place, found, self._decision.update(place, stamp_ns))
 
@@ -144,14 +151,15 @@ class Trust:
 
     def _start_over(self, found: Sequence[Candidate]) -> None:
         """A place that was lost keeps no claim; this image is the first one of a new search."""
-        self._belief.reset()
-        self._belief.observe(found)
+        self.belief.reset()
+        self.belief.observe(found)
 
     def _answer(self, place: Place | None, found: Sequence[Candidate], state: str) -> Answer | None:
+        if state == LOST and found:
+            spread = covariance(tuple(found), self._logit_scale)
+            return Answer(found[0].T_map_base, spread, state, place.probability if place else 0.0)
         if place is None:
             return None
-        if state == LOST and found:
-            return Answer(found[0].T_map_base, covariance(tuple(found), self._logit_scale), state, place.probability)
         return Answer(place.T_map_base, place.covariance, state, place.probability)
 
 

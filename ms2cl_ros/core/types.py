@@ -114,6 +114,8 @@ class View:
     `descriptors`: (n, D) float32, unit length.
     `coarse`: (rows, columns) uint8 or None, the whole turn as range bins (`projection.coarse`), for re-ranking.
     `rendered`: seen from the points of several scans, where no scan was taken.
+    `strip`: (numbers, width) float32 as `strips.rounded` leaves it, the turn out of which the descriptors are cut
+    (`strips.looks`) and in whose place it is stored; None where there is no such thing.
     """
 
     T_map_base: np.ndarray
@@ -122,6 +124,7 @@ class View:
     coarse: np.ndarray | None = None
     rendered: bool = False
     id: int | None = None
+    strip: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 """Camera images in, the base's pose in a LiDAR map out.
 
 Subscribes `image` (Image), the same with `/compressed` (CompressedImage), `camera_info` (CameraInfo) and, to join one
-image to the next, `odometry` (Odometry, in any frame). Publishes `~/match_pose` (PoseWithCovarianceStamped), only if it
-may be relied on, `~/candidates` (PoseArray, best first) of every image, and /diagnostics. The map is `store.database`,
-a file or a shared map's URL, which mappers may be extending meanwhile.
+image to the next, `odometry` (Odometry, in any frame). The map is `store.database`, a file or a shared map's URL, which
+mappers may be extending meanwhile. What it publishes under `~/` is listed in `ros/outputs.py`; `~/match_pose` and
+`~/loop_closure` only if they may be relied on. Serves `~/relocalize` (Trigger) and `~/set_enabled` (SetBool); tells
+the back ends in `backends.names`.
 """
 
 from __future__ import annotations
@@ -20,34 +21,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ms2cl_ros.core.decision import MATCHED
+from ms2cl_ros.core.decision import LOST, MATCHED
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
-from ms2cl_ros.core.frames import SECOND, TransformBuffer, plain
+from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.loop_closure import LiveSession, LoopClosure
 from ms2cl_ros.core.maps.database import is_url, open_map
 from ms2cl_ros.core.maps.soundness import REMEDY
-from ms2cl_ros.core.maps.store import Store
+from ms2cl_ros.core.maps.store import Session, Store
 from ms2cl_ros.core.matcher import Matcher
-from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model, to_pose
-from ms2cl_ros.core.types import CameraModel, Match, StampedPose
-from ms2cl_ros.ros import conversions, parameters, qos
+from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
+from ms2cl_ros.core.types import CameraModel, Match
+from ms2cl_ros.ros import parameters, qos
+from ms2cl_ros.ros.backends.backend import Offer, Wiring
+from ms2cl_ros.ros.backends.registry import Backends
 from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map
 from ms2cl_ros.ros.health import Health, Stream
-from ms2cl_ros.ros.odometry import Motion
+from ms2cl_ros.ros.matcher_services import MatcherServices
+from ms2cl_ros.ros.odometry import Motion, OdometryTopic
+from ms2cl_ros.ros.outputs import BeliefFigures, Look, Outputs
 from ms2cl_ros.ros.run import ClosingNode, run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
-STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames", "trust")
+STAGES = ("sensors", "submaps", "encoder", "store", "retrieval", "frames", "trust", "backends")
 REPLACED, DUPLICATE = "a newer image came first", "the same image raw and compressed"
-# an image waits so many seconds for odometry up to its stamp, if there has been any in the second before
-ODOMETRY_WAIT = 0.1
+DISABLED, ANEW = "disabled by ~/set_enabled", "a new search was asked for meanwhile"
 # the robot is taken to be amid its last so many matches: one that is wrong must not send for another part of the map
 BELIEF = 9
 DROP_REASONS = ((SensorError, "bad image"), (TransformError, "no transform"), (StoreError, "map not readable"))
@@ -75,7 +78,10 @@ class PlaceMatcher(ClosingNode):
             TransformListener(self, self._transforms, self.health)
         else:
             sensor_in_base(self.config.frames, "camera", self._transforms, "", 0)
+        self._odometry: OdometryTopic | None = None
         self._motion = Motion(self.config.frames.pose_gap)
+        # counted up when a new search is asked for: what was begun before is not told
+        self._search = self._searched = 0
         self._info: CameraInfo | None = None
         self._camera: tuple[CameraInfo, CameraModel] | None = None
         self._last: tuple[int, type] | None = None
@@ -88,17 +94,20 @@ class PlaceMatcher(ClosingNode):
 
     def _connect(self, images: Stream) -> None:
         """Publishers, subscriptions, timers and the worker."""
-        self._poses = self.create_publisher(PoseWithCovarianceStamped, "~/match_pose", qos.RESULTS)
-        self._candidates = self.create_publisher(PoseArray, "~/candidates", qos.RESULTS)
+        frames = self.config.frames
+        self._outputs = Outputs(self, self._encoder, frames.map, frames.base, self.health)
+        self._figures = BeliefFigures()
+        self._backends = Backends(Wiring(self, frames, self.config.backends, self._motion, self.health,
+                                         lambda: self._store))
+        self._requests = MatcherServices(self, self._forget, lambda: self.health.verdict(self.count_publishers)[1])
         self._worker = Worker(self._locate, self._failed, 1, "matcher")
         # as image_transport does: remapping the image remaps its compressed form
         for kind, topic in ((Image, "image"), (CompressedImage, images.topic + "/compressed")):
             self.create_subscription(kind, topic, lambda m: self._image_came(images, m), qos.IMAGES,
                                      qos_overriding_options=qos.overridable())
         self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
-        if self.config.trust.motion == "odometry":
-            self.create_subscription(Odometry, "odometry", self._odometry_came, qos.POSES,
-                                     qos_overriding_options=qos.overridable())
+        if self.config.trust.motion == "odometry" or self._backends.running:
+            self._odometry = OdometryTopic(self, frames, self.health, self._motion)
         self.create_timer(0.25, self._look_for_map, clock=Clock(clock_type=ClockType.STEADY_TIME))
         Diagnostics(self, "matching", self.health, self._own_values)
 
@@ -136,7 +145,7 @@ class PlaceMatcher(ClosingNode):
         except BaseException:
             store.close()
             raise
-        self._store, self._matcher = store, matcher
+        self._store, self._matcher, self._live = store, matcher, LiveSession(store)
         self.health.wait("")
         self.health.fault("")
         self.get_logger().info(f"matching in {store.name} ({store.count()} submaps) with {self._encoder.sidecar.name}")
@@ -154,38 +163,17 @@ class PlaceMatcher(ClosingNode):
             self.health.fault(str(e))
 
     def _own_values(self) -> dict[str, str]:
+        told = {**self._figures.values(self._matcher.trust if self._matcher else None), **self._backends.values()}
         if self._store is None:
-            return {"submaps": "no map", "map": self._name}
+            return {"submaps": "no map", "map": self._name, **told}
         try:
             submaps = str(self._store.count())
         except StoreError:
             submaps = "unknown"
-        return {"submaps": submaps, "map": self._name, **shared_map(self._store, self.health)}
+        return {"submaps": submaps, "map": self._name, **shared_map(self._store, self.health), **told}
 
     def _info_came(self, message: CameraInfo) -> None:
         self._info = message
-
-    def _odometry_came(self, message: Odometry) -> None:
-        child, base = plain(message.child_frame_id), plain(self.config.frames.base)
-        try:
-            if child and child != base:
-                raise TransformError(f"the odometry is of '{child}', the base is '{base}': set frames.base to "
-                                     f"'{child}', or remap `odometry` to the base's own")
-            self._motion.add(to_pose(message), plain(message.header.frame_id))
-        except TransformError as e:
-            self.health.warn("bad odometry", str(e))
-
-    def _odometry(self, stamp: int) -> StampedPose | None:
-        """The base by odometry at a stamp, for which it waits a moment; None where there is none."""
-        end = time.monotonic() + ODOMETRY_WAIT
-        while (newest := self._motion.newest_ns) is not None and stamp - SECOND < newest < stamp:
-            if time.monotonic() > end:
-                return None
-            time.sleep(0.005)
-        try:
-            return self._motion.pose(stamp)
-        except TransformError:
-            return None
 
     def _image_came(self, stream: Stream, message: Image | CompressedImage) -> None:
         stamp = stamp_ns(message.header.stamp)
@@ -195,6 +183,9 @@ class PlaceMatcher(ClosingNode):
             return
         if self.health.note(stream, stamp):
             self._transforms.clear()
+        if not self._requests.enabled:
+            self.health.skip(DISABLED)
+            return
         if self._worker.put(Shot(message, time.monotonic())) is not None:
             self.health.skip(REPLACED, working=False)
 
@@ -211,18 +202,53 @@ class PlaceMatcher(ClosingNode):
         camera = self._camera_model(info)
         frame = image.frame_id or camera.frame_id
         T_base_camera = sensor_in_base(self.config.frames, "camera", self._transforms, frame, image.stamp_ns)
-        match = matcher.locate(image, camera, T_base_camera, self._odometry(image.stamp_ns))
+        search = self._search
+        if search != self._searched:
+            matcher.reset()
+            self._outputs.forget()
+            self._searched = search
+        odometry = self._odometry.awaited(image.stamp_ns) if self._odometry else None
+        match = matcher.locate(image, camera, T_base_camera, odometry)
         self._mention_damage()
+        if search != self._search:
+            self.health.skip(ANEW)
+            return
+        self._tell(Look(image, camera, T_base_camera), match, matcher, shot)
+
+    def _tell(self, look: Look, match: Match | None, matcher: Matcher, shot: Shot) -> None:
+        """Everybody who wants to know, first those who drive by it."""
+        store, state = self._store, matcher.trust.state
+        if store is None:
+            return
+        closure = self._outputs.match(match, store, bool(self._backends.running)) if match is not None else None
+        self._outputs.state(state)
+        self._backends.offer(Offer(look.image.stamp_ns, state, match, closure, self._live_session(closure)))
         if match is None:
             self._no_match()
-            return
-        self._candidates.publish(conversions.candidate_poses(match, self.config.frames.map))
-        if match.state != MATCHED:
-            self.health.skip(f"not sure enough to be told ({match.state})")
-            return
-        self._poses.publish(conversions.match_pose(match, self.config.frames.map))
-        self.health.done(time.monotonic() - shot.arrival)
-        self._look_around(match)
+        elif state != MATCHED:
+            self.health.skip(f"not sure enough to be told ({state})")
+        else:
+            self.health.done(time.monotonic() - shot.arrival)
+            self._look_around(match)
+        self._figures.note(matcher.trust, match)
+        self._requests.note(match, state)
+        self._outputs.show(look, match, closure, matcher.trust, store)
+
+    def _live_session(self, closure: LoopClosure | None) -> Session | None:
+        """The session that is being mapped, asked only where a back end will want to know."""
+        if closure is None or not self._backends.running:
+            return None
+        try:
+            return self._live.at(closure.stamp_ns)
+        except StoreError as e:
+            self.health.warn("map not readable", str(e))
+            return None
+
+    def _forget(self) -> None:
+        """The next image looks in the whole map, and back ends are told anew."""
+        self._search += 1
+        self._backends.forget()
+        self._outputs.state(LOST)
 
     def _look_around(self, match: Match) -> None:
         """Tells the map where the robot is, which needs a part of a shared map only."""

@@ -70,9 +70,25 @@ class Process:
 
 
 def _setting(name: str, parameter: str, nodes: tuple[str, ...] = BOTH) -> Argument:
-    """An argument for a setting; left empty, the parameter file decides."""
+    """An argument for a setting; left empty, the parameter file decides. A list is written with commas."""
     s = settings()[parameter]
-    return Argument(name, "", s.description + AS_FILE, ("", *s.choices) if s.choices else (), parameter, nodes=nodes)
+    choices = SWITCH if isinstance(s.default, bool) else s.choices
+    return Argument(name, "", s.description + AS_FILE, ("", *choices) if choices else (), parameter, nodes=nodes)
+
+
+def _parsed(parameter: str, text: str) -> Any:
+    """The value of a setting from an argument's text; raises ConfigError as `config.check` does."""
+    default = settings()[parameter].default
+    if isinstance(default, bool):
+        return text == "true"
+    if isinstance(default, list):
+        return check(parameter, [part.strip() for part in text.split(",")])
+    if isinstance(default, (int, float)):
+        try:
+            return check(parameter, type(default)(text))
+        except ValueError as e:
+            raise ConfigError(f"{parameter} wants a number like {default}, got '{text}'") from e
+    return check(parameter, text)
 
 
 def _topic(name: str, topic: str, kind: str, *nodes: str) -> Argument:
@@ -99,6 +115,10 @@ MAPPING = (
 MATCHING = (
     _topic("image_topic", "image", "Image (its compressed form is found by /compressed)", MATCHER),
     _topic("camera_info_topic", "camera_info", "CameraInfo", MATCHER),
+    _setting("target_precision", "trust.target_precision", (MATCHER,)),
+    _setting("backends", "backends.names", (MATCHER,)),
+    _setting("backend_namespace", "backends.namespace", (MATCHER,)),
+    _setting("publish_tf", "backends.publish_tf", (MATCHER,)),
 )
 MAPPING_SWITCH = Argument("mapping", "true", "run submap_mapper, which makes or extends the map", SWITCH)
 REPLAY = (
@@ -159,7 +179,7 @@ def _node(node: str, table: Mapping[str, Argument], chosen: Mapping[str, str], e
     params_file = Path(chosen["params_file"]).expanduser()
     if not params_file.is_file():
         raise ConfigError(f"there is no params_file {params_file}")
-    parameters = {a.parameter: check(a.parameter, chosen[a.name]) for a in own if a.parameter and chosen[a.name]}
+    parameters = {a.parameter: _parsed(a.parameter, chosen[a.name]) for a in own if a.parameter and chosen[a.name]}
     remappings = tuple((a.topic, chosen[a.name]) for a in own if a.topic and chosen[a.name] != a.topic)
     return Process(node, name=node, namespace=chosen["namespace"].strip("/"), params_file=str(params_file),
                    parameters={"use_sim_time": chosen["use_sim_time"] == "true", **parameters},

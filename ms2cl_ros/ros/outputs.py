@@ -67,16 +67,16 @@ class Outputs:
             self._states.publish(String(data=state))
 
     def match(self, match: Match, store: Store, closing: bool) -> LoopClosure | None:
-        """Publishes candidates, and pose and loop closure if they are promised; returns the closure, if there is one.
+        """Publishes pose and loop closure if they are promised, candidates always; returns the closure, if any.
 
         `closing`: somebody beside the topic wants it.
         """
-        self._candidates.publish(conversions.candidate_poses(match, self._map))
-        if _heard(self._scores):
-            self._scores.publish(results.candidate_scores(match, self._map))
         promised = match.state == MATCHED
         if promised:
             self._poses.publish(conversions.match_pose(match, self._map))
+        self._candidates.publish(conversions.candidate_poses(match, self._map))
+        if _heard(self._scores):
+            self._scores.publish(results.candidate_scores(match, self._map))
         wanted = closing or any(_heard(p) for p in (self._closures, self._submaps, self._markers, self._comparison))
         closure = self._closure(match, store) if wanted else None
         if closure is not None and promised:

@@ -28,7 +28,7 @@ def print_outcome(outcome: Outcome, console: Any) -> None:
     """A table of recalls by group and radius, then errors and precision in a line each."""
     from rich.table import Table
     p = outcome.protocol
-    table = Table(title=f"Protocol {p.letter}: {p.rule}")
+    table = Table(title=f"Protocol {p.letter} by {outcome.score}: {p.rule}")
     for name in ("queries", "within", "R@1", "R@5", "R@1%", "chance", "R@1, 95 %", "|Q+| of |Q|", "|DB|"):
         table.add_column(name, justify="left" if name == "queries" else "right")
     for group, by_radius in outcome.recalls.items():

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,25 +21,32 @@ from ms2cl_ros.tools.routes import Route
 DIRECTIONS = ("same", "opposite", "side", "both")
 # The radius that directions, errors and precision are told for, where a protocol has several.
 USUAL = 10.0
+# Answers that are weighed anew, and how far below them all others stay.
+WEIGHED, BELOW = 50, 2.0
+Weigh = Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Row of the image, (k,) scans, their cosines and headings -> (k,) evidence, nats."""
 
 
 @dataclass(frozen=True)
 class Asked:
     """Q images. `descriptors`: (Q, D); `route`: where the base was; `heading`: (Q,) radians, where the camera looks in
-    the base's frame (to the left)."""
+    the base's frame (to the left); `logits`: (Q, bins + 1, rows, columns) float16 of the range map, where kept."""
 
     descriptors: np.ndarray
     route: Route
     heading: np.ndarray
+    logits: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """M scans. `descriptors`: (M, n, D); `route`; `headings`: (n,) radians in the base's frame, where each looks."""
+    """M scans. `descriptors`: (M, n, D); `route`; `headings`: (n,) radians in the base's frame, where each looks;
+    `coarse`: (M, rows, turn) uint8, their ranges in bins, where kept."""
 
     descriptors: np.ndarray
     route: Route
     headings: np.ndarray
+    coarse: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Outcome:
     ranked: Mapping[float, Ranked]
     answers: Answers
     curve: Curve
+    score: str = "descriptor"
 
     @property
     def usual(self) -> float:
@@ -71,7 +79,8 @@ class Outcome:
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
-        return {"protocol": self.protocol.letter, "rule": self.protocol.rule, "axes": self.protocol.axes,
+        p = self.protocol
+        return {"protocol": p.letter, "score": self.score, "rule": p.rule, "axes": p.axes,
                 "recall": {g: {f"{r:g}": v.plain() for r, v in by.items()} for g, by in self.recalls.items()},
                 "localisation": localisation(self), "precision_recall": {"radius": self.usual, **self.curve.plain()}}
 
@@ -81,9 +90,10 @@ def usual(protocol: Protocol) -> float:
     return USUAL if USUAL in protocol.radii else protocol.radii[0]
 
 
-def evaluate(protocol: Protocol, asked: Asked, mapped: Mapped) -> Outcome:
+def evaluate(protocol: Protocol, asked: Asked, mapped: Mapped, weigh: Weigh | None = None) -> Outcome:
     """Carries a protocol out: with `protocol.one_pass`, both have the same frames of one route.
 
+    `weigh`: gives the WEIGHED best answers by descriptor another order; the images come to it in turn.
     Raises DataError if the pass is too short for any frame to ask.
     """
     rows = protocols.askers(protocol, asked.route)
@@ -97,6 +107,9 @@ def evaluate(protocol: Protocol, asked: Asked, mapped: Mapped) -> Outcome:
         [(_, scores, looks)] = similarities(asked.descriptors[part], mapped.descriptors)
         allowed = protocols.answerable(protocol, asked.route, part, mapped.route)
         metres = protocols.distances(protocol, asked.route, part, mapped.route)
+        if weigh is not None:
+            scores = np.stack([_weighed(weigh, int(row), s, there, mapped.headings[h])
+                               for row, s, there, h in zip(part, scores, allowed, looks)])
         for r in protocol.radii:
             right = protocols.within(protocol, metres, r)
             found[r].append(rank(scores, allowed, right))
@@ -110,7 +123,20 @@ def evaluate(protocol: Protocol, asked: Asked, mapped: Mapped) -> Outcome:
         for name in DIRECTIONS:
             those = {r: np.concatenate(ways[r]) == name for r in protocol.radii}
             recalls[name] = {r: recall(f.only(those[r]), places[those[r]], r) for r, f in ranked.items()}
-    return Outcome(protocol, recalls, ranked, answers, _curve(protocol, ranked, answers))
+    return Outcome(protocol, recalls, ranked, answers, _curve(protocol, ranked, answers),
+                   "both" if weigh else "descriptor")
+
+
+def _weighed(weigh: Weigh, row: int, scores: np.ndarray, allowed: np.ndarray, headings: np.ndarray) -> np.ndarray:
+    """(M,) scores in which the best allowed are worth their evidence, and all others less, in their old order."""
+    there = np.flatnonzero(allowed)
+    if not len(there):
+        return scores
+    best = there[np.argsort(-scores[there], kind="stable")[:WEIGHED]]
+    evidence = weigh(row, best, scores[best], headings[best])
+    out = scores + (float(evidence.min()) - BELOW)
+    out[best] = evidence
+    return out
 
 
 def _first(asked: Asked, mapped: Mapped, rows: np.ndarray, best: np.ndarray, scores: np.ndarray, metres: np.ndarray,

@@ -14,7 +14,7 @@ import numpy as np
 from ms2cl_ros.core.config import SensorsConfig
 from ms2cl_ros.core.errors import DataError, TransformError
 from ms2cl_ros.core.geometry import apply, camera_view, inverse, lidar_view
-from ms2cl_ros.core.projection import CameraView, render_ranges
+from ms2cl_ros.core.projection import CameraView, coarse, render_ranges
 from ms2cl_ros.core.sidecar import CameraInput
 from ms2cl_ros.core.types import AngularGrid, CameraModel, RangeImage
 from ms2cl_ros.tools.embedding import Embedder
@@ -122,15 +122,17 @@ class Embedded:
 
 
 def embed_pass(encoder: Embedder, looks: Iterable[Look], headings: np.ndarray, beside_camera: bool,
-               T_base_route: np.ndarray | None = None, progress: Callable[[int], None] | None = None) -> Embedded:
+               T_base_route: np.ndarray | None = None, ranges: bool = False,
+               progress: Callable[[int], None] | None = None) -> Embedded:
     """`headings`: (n,) radians at which scans are looked at, in the base's frame or, `beside_camera`, from the
     camera's.
 
-    `T_base_route`: a camera whose poses the route is told in; the base's if None. Raises DataError if no look has a
-    pose.
+    `T_base_route`: a camera whose poses the route is told in; the base's if None. `ranges`: keeps what is needed to
+    compare them, 130 kB a picture. Raises DataError if no look has a pose.
     """
     cells, grid, dropped = Cells(encoder.sidecar.camera), encoder.sidecar.lidar.grid, Counter[str]()
-    images, scans, poses, about = [], [], [], []
+    kept: dict[str, list[np.ndarray]] = {key: [] for key in ("images", "scans", "logits", "coarse")}
+    poses, about, spec = [], [], encoder.sidecar.range_map if ranges else None
     for done, look in enumerate(looks, 1):
         if progress:
             progress(done)
@@ -140,10 +142,16 @@ def embed_pass(encoder: Embedder, looks: Iterable[Look], headings: np.ndarray, b
         heading = camera_view(look.T_base_camera)[1]
         if look.rgb is not None:
             rgb, valid, heading = cells(look)
-            images.append(encoder.embed_image(rgb, valid)[0])
+            image, logits = encoder.embed_image(rgb, valid)
+            kept["images"].append(image)
+            if spec is not None and logits is not None:
+                kept["logits"].append(logits.astype(np.float16))
         if look.points is not None:
             around = headings + heading if beside_camera else headings
-            scans.append(encoder.embed_turns([panorama(look, grid)], around)[0])
+            turn = panorama(look, grid)
+            kept["scans"].append(encoder.embed_turns([turn], around)[0])
+            if spec is not None:
+                kept["coarse"].append(coarse(turn, spec, grid.columns))
         poses.append(look.T_map_base)
         about.append((look.index, look.stamp_ns, heading))
     if not poses:
@@ -151,8 +159,10 @@ def embed_pass(encoder: Embedder, looks: Iterable[Look], headings: np.ndarray, b
             f"; {n} left out: {why}" for why, n in dropped.items()))
     route, mount = _route(np.stack(poses), about, T_base_route), np.array([a[2] for a in about])
     looked_at = headings + mount[0] if beside_camera else headings
-    return Embedded(Asked(np.stack(images), route, mount) if len(images) == len(poses) else None,
-                    Mapped(np.stack(scans), route, looked_at) if len(scans) == len(poses) else None, dropped)
+    arrays = {key: np.stack(values) if len(values) == len(poses) else None for key, values in kept.items()}
+    asked, mapped = arrays["images"], arrays["scans"]
+    return Embedded(None if asked is None else Asked(asked, route, mount, arrays["logits"]),
+                    None if mapped is None else Mapped(mapped, route, looked_at, arrays["coarse"]), dropped)
 
 
 def _route(poses: np.ndarray, about: list[tuple[int, int, float]], T_base_route: np.ndarray | None) -> Route:

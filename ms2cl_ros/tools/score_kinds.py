@@ -10,6 +10,7 @@ from ms2cl_ros.core.calibration import Calibration, RangeLikelihood
 from ms2cl_ros.core.sidecar import RangeMap, Sidecar
 from ms2cl_ros.core.verification import Verifier
 from ms2cl_ros.tools.embedding import similarity
+from ms2cl_ros.tools.evaluate_drive import Asked, Mapped, Weigh
 from ms2cl_ros.tools.evaluate_pairs import BOTH
 from ms2cl_ros.tools.pairs import Pairs
 
@@ -42,3 +43,20 @@ def range_scores(pairs: Pairs, range_map: RangeMap, likelihood: RangeLikelihood)
             verifier.learn(logits, pairs.images[i])
             out[i] = verifier.score(logits, pairs.coarse, pairs.best_headings(i)).scores
     return out
+
+
+def weigher(asked: Asked, mapped: Mapped, model: Sidecar, calibration: Calibration | None) -> Weigh | None:
+    """Evidence as the matcher weighs it, for images that come in the order of their pass; None where model or
+    calibration cannot compare ranges."""
+    if calibration is None or calibration.ranges is None or calibration.both is None or model.range_map is None:
+        return None
+    if asked.logits is None or mapped.coarse is None:
+        return None
+    logits, stored, both = asked.logits, mapped.coarse, calibration.both
+    verifier = Verifier(model.range_map, calibration.ranges)
+
+    def weigh(row: int, scans: np.ndarray, cosines: np.ndarray, headings: np.ndarray) -> np.ndarray:
+        seen = logits[row].astype(np.float32)
+        verifier.learn(seen, asked.descriptors[row])
+        return both.offset + both.score * cosines + both.ranges * verifier.score(seen, stored[scans], headings).scores
+    return weigh

@@ -22,17 +22,22 @@ import torch
 from torch import Tensor
 
 from ms2cl_ros.core.errors import DataError
-from ms2cl_ros.training.data import Batch, Shards, draw_batch
+from ms2cl_ros.training.data import Batch, draw_batch
 from ms2cl_ros.training.experiment import Experiment
 from ms2cl_ros.training.losses import MAX_SCALE
 from ms2cl_ros.training.model import CrossModalModel
+from ms2cl_ros.training.objective import embedding_terms, encode, range_term
 from ms2cl_ros.training.pairs import write_shard
-from ms2cl_ros.training.train import learning_rate, loss_terms, optimiser
+from ms2cl_ros.training.shards import Shards
+from ms2cl_ros.training.train import learning_rate, optimiser
 
 # Of the recording's blocks these are held back.
 BLOCKS, HELD_BACK = 10, (2, 7)
 # Fewer pairs than these teach and tell nothing.
 FEWEST, FEWEST_HELD_BACK = 16, 5
+
+# Of a batch so many turns are held to what the original model makes of them: more cost time and say the same.
+KEPT = 16
 
 Say = Callable[[str], None]
 
@@ -40,13 +45,14 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class AdaptConfig:
     """`minutes` of training, or `steps` if not 0. `pull`: how strongly weights are drawn back to where they were, per
-    unit of learning rate; `keep`: weight of the LiDAR's old embeddings; `radius`: metres within which two frames show
-    one place; `variants`: views drawn of each pair; `rehearsal`: share of steps on the shards given."""
+    unit of learning rate, so that none drifts farther than about 1 / `pull`; `keep`: weight of the LiDAR's old
+    embeddings; `frames`: of a batch; `radius`: metres within which two frames show one place; `variants`: views drawn
+    of each pair; `rehearsal`: share of steps on the shards given."""
 
     minutes: float = 6.0
     steps: int = 0
     learning_rate: float = 1e-4
-    pull: float = 1.0
+    pull: float = 50.0
     keep: float = 1.0
     ema: float = 0.97
     frames: int = 64
@@ -95,12 +101,12 @@ def write_pieces(path: Path, variants: Sequence[dict[str, np.ndarray]], parts: S
 
 
 def own_experiment(experiment: Experiment, config: AdaptConfig) -> Experiment:
-    """The experiment that a model was made by, for batches of one recording.
+    """The experiment that a model was made by, for batches of one recording packed on the model's own grid.
 
     There is no self-distillation: the students were left behind, and new ones would pull at the trunk before they have
     learnt anything themselves.
     """
-    data = dataclasses.replace(experiment.data, turns=1.0, cities=1, city_frames=config.frames)
+    data = dataclasses.replace(experiment.data, turns=1.0, cities=1, city_frames=config.frames, packed=None)
     schedule = dataclasses.replace(experiment.schedule, minutes=config.minutes if not config.steps else 0.0,
                                    steps=config.steps, learning_rate=config.learning_rate, ema=config.ema)
     return dataclasses.replace(experiment, data=data, schedule=schedule, seed=config.seed,
@@ -125,9 +131,13 @@ class Adaptation:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.model.train()
-        terms = loss_terms(self.model, batch, experiment)
+        strips, logits = encode(self.model, batch, experiment)
+        terms = embedding_terms(strips, batch, self.model.log_scale, experiment)
+        ranges = range_term(logits, batch, experiment)
+        if ranges is not None:
+            terms["range"] = ranges
         if self.config.keep:
-            terms["keep"] = self.config.keep * self._moved(batch)
+            terms["keep"] = self.config.keep * self._moved(batch, strips.lidar)
         loss = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(loss):
             raise DataError(f"the loss became {loss.item()}: adapt with a lower learning rate")
@@ -138,13 +148,12 @@ class Adaptation:
         self._pull_and_average(rate)
         return {k: v.item() for k, v in terms.items()}
 
-    def _moved(self, batch: Batch) -> Tensor:
-        """Mean of 1 - cosine between the strips' columns and what the original model makes of them."""
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.experiment.schedule.bfloat16):
-            with torch.no_grad():
-                then = self.before.lidar.train_forward(batch.ranges)[0]
-            now = self.model.lidar.train_forward(batch.ranges)[0]
-        return 1.0 - torch.nn.functional.cosine_similarity(now.float(), then.float(), dim=1).mean()
+    def _moved(self, batch: Batch, strips: Tensor) -> Tensor:
+        """Mean of 1 - cosine between the strips' columns and what the original model makes of them, of some turns."""
+        schedule = self.experiment.schedule
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=schedule.bfloat16):
+            then = self.before.lidar.train_forward(batch.ranges[:KEPT])[0]
+        return 1.0 - torch.nn.functional.cosine_similarity(strips[:KEPT], then.float(), dim=1).mean()
 
     @torch.no_grad()
     def _pull_and_average(self, rate: float) -> None:

@@ -22,7 +22,7 @@ from ms2cl_ros.core.types import RangeImage
 from ms2cl_ros.tools.embedding import Embedder
 from ms2cl_ros.tools.recall import rank, recall, segments
 from ms2cl_ros.training.adapt import AdaptConfig, Say, adapt, split, write_pieces
-from ms2cl_ros.training.experiment import AboutConfig, Experiment, to_tree
+from ms2cl_ros.training.experiment import AboutConfig, Experiment
 from ms2cl_ros.training.export import export
 from ms2cl_ros.training.model import CrossModalModel
 from ms2cl_ros.training.pairs import PairsConfig, collect, positions, told
@@ -71,7 +71,7 @@ def adapt_model(source: Source, folder: Path, out: Path, config: AdaptConfig, re
         made = _exported(learnt, experiment, contract, Path(scratch) / out.name, source, parts.train, spent, rehearsal)
         report = {"recording": source.name, "trained_on": len(parts.train), **spent, "radius": config.radius,
                   "held_back": source.name, "before": before, "after": _figures(made.folder, trials, config)}
-        _finish(made, contract, experiment, report)
+        _finish(made, contract, report)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made.folder, out)
     return sidecar.load(out), report
@@ -105,13 +105,13 @@ def _exported(model: CrossModalModel, experiment: Experiment, before: Sidecar, f
     named = dataclasses.replace(experiment, name=folder.name, about=about)
     counters = {"pairs": before.training.get("pairs", 0), "streets": before.training.get("streets", 0),
                 "step": before.training.get("steps", 0), "seconds": 60.0 * before.training.get("minutes", 0.0)}
-    return export(named, model, counters, folder)
+    weights = before.training.get("weights", "float32")
+    return export(named, model, counters, folder, weights=weights)
 
 
-def _finish(made: Sidecar, before: Sidecar, experiment: Experiment, report: dict[str, Any]) -> None:
+def _finish(made: Sidecar, before: Sidecar, report: dict[str, Any]) -> None:
     """Puts the report into the sidecar and the card. What scores are worth is taken over from the model before."""
-    training = {**made.training, "experiment": to_tree(dataclasses.replace(experiment, name=made.name)),
-                "adapted_from": {"name": before.name, "fingerprint": before.fingerprint}}
+    training = {**made.training, "adapted_from": {"name": before.name, "fingerprint": before.fingerprint}}
     sidecar.save(dataclasses.replace(made, training=training, calibration=before.calibration,
                                      evaluation={**made.evaluation, "adapted": report}), made.folder)
     path = made.folder / "README.md"
@@ -121,9 +121,10 @@ def _finish(made: Sidecar, before: Sidecar, experiment: Experiment, report: dict
 def card(report: dict[str, Any], before: str) -> list[str]:
     """Markdown of what the adaptation did."""
     lines = [f"## Adapted from {before}", "",
-             f"{report['trained_on']} pairs of '{report['recording']}', {report['steps']} steps in {report['minutes']:g} "
-             f"minutes. Figures of images it was not trained on, asking all scans of their recording along the camera's "
-             f"own heading; a scan within {report['radius']:g} m is right. Scores are calibrated as the model before was.",
+             f"{report['trained_on']} pairs of '{report['recording']}', {report['steps']} steps in "
+             f"{report['minutes']:g} minutes. Figures of images it was not trained on, asking all scans of their "
+             f"recording along the camera's own heading; a scan within {report['radius']:g} m is right. Scores are "
+             "calibrated as the model before was.",
              "", "| recording | map | images | scans | chance | R@1 before | after | R@5 before | after |",
              "|---|---|---|---|---|---|---|---|---|"]
     for name, rule, before_row, after_row in table(report):

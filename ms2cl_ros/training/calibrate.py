@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core import fitting, projection, sidecar
-from ms2cl_ros.core.calibration import Calibration, Confidence, Evidence, RangeLikelihood
+from ms2cl_ros.core.calibration import SAME_METRES, SAME_RADIANS, Calibration, RangeLikelihood, uncalibrated
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
 from ms2cl_ros.core.fitting import Trial
@@ -32,8 +32,6 @@ from ms2cl_ros.core.retrieval import Verify, candidates
 from ms2cl_ros.core.types import Candidate, RangeImage, View
 from ms2cl_ros.core.verification import Verifier, log_chances, stack
 
-# A candidate is right within this, in place and in direction.
-RIGHT_METRES, RIGHT_RADIANS = 5.0, np.deg2rad(20.0)
 HEADINGS, CANDIDATES = 50, 30
 # Cities lie side by side in one map.
 FAR_APART = 1e4
@@ -111,8 +109,8 @@ def is_right(candidate: Candidate, T_map_base: np.ndarray) -> bool:
     """Whether a candidate is within 5 m and 20 degrees of a pose."""
     flat = candidate.T_map_base.copy()
     flat[2, 3] = T_map_base[2, 3]
-    return (distance(flat, T_map_base) < RIGHT_METRES
-            and abs(wrap(yaw(flat) - yaw(T_map_base))) < RIGHT_RADIANS)
+    return (distance(flat, T_map_base) < SAME_METRES
+            and abs(wrap(yaw(flat) - yaw(T_map_base))) < SAME_RADIANS)
 
 
 def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLikelihood | None:
@@ -130,7 +128,7 @@ def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLik
         nearest = int(np.argmax(np.cos(around - truth)))
         tried = [replace(picture.own, heading=float(around[nearest]))]
         tried += [entry for _, entry in bank.search(picture.descriptor, 2 * AGAINST)
-                  if distance(entry.view.T_map_base, picture.T_map_base) > 2 * RIGHT_METRES][:AGAINST]
+                  if distance(entry.view.T_map_base, picture.T_map_base) > 2 * SAME_METRES][:AGAINST]
         _, coarse = stack([entry.view.coarse for entry in tried])
         assert picture.logits is not None and len(coarse) == len(tried)
         cells.append(verifier.by_row(picture.logits, coarse, np.array([entry.heading for entry in tried])))
@@ -173,11 +171,6 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
         "expected_calibration_error": {"before": round(reliability(plain, hit > 0).error, 3),
                                        "after": round(reliability(after, right > 0).error, 3)}}
     return replace(known, thresholds=thresholds(after, right > 0), reached=reached)
-
-
-def uncalibrated(logit_scale: float) -> Calibration:
-    """A model taken at its word: the softmax that it was trained under, over the candidates."""
-    return Calibration(Evidence(0.0, logit_scale), None, Confidence(-1e3))
 
 
 def first_right(trials: Sequence[Trial], known: Calibration) -> dict[str, np.ndarray]:

@@ -30,18 +30,19 @@ def card(model: Sidecar, experiment: Experiment, weights: CrossModalModel) -> st
 def _what(model: Sidecar, experiment: Experiment, weights: CrossModalModel) -> list[str]:
     size = {name: sum(p.numel() for n, p in part.named_parameters() if not n.startswith("students")) / 1e6
             for name, part in (("camera", weights.camera), ("lidar", weights.lidar))}
-    assert model.camera.grid is not None
-    lines = ["Two Swin encoders, trained with MS2-CL's losses, that put a camera image and a LiDAR range image of one "
+    eye = ("the whole picture at {} x {} pixels".format(*model.camera.size) if model.camera.grid is None
+           else _grid(model.camera.grid))
+    lines = ["Two encoders, trained with MS2-CL's losses, that put a camera image and a LiDAR range image of one "
              "place near each other.", "",
              "| | camera | LiDAR |", "|---|---|---|",
-             f"| input | {_grid(model.camera.grid)} | {_grid(model.lidar.grid)} |",
+             f"| input | {eye} | {_grid(model.lidar.grid)} |",
              f"| channels | {', '.join(model.camera.channels)} | {', '.join(model.lidar.channels)} |",
              f"| stages (width x blocks) | {_stages(experiment.model.camera)} | {_stages(experiment.model.lidar)} |",
              f"| parameters | {size['camera']:.2f} M | {size['lidar']:.2f} M |", "",
              f"Embedding: {model.embedding.size} numbers of unit length, {model.embedding.columns} azimuth columns "
-             "from left to right. The teacher is the coarsest stage; stages "
-             f"{' and '.join(map(str, experiment.model.students))} are its students while training, and their heads "
-             "are not in these files."]
+             "from left to right. The teacher is the coarsest stage"
+             + (f"; stages {' and '.join(map(str, experiment.model.students))} are its students while training, and "
+                "their heads are not in these files." if experiment.model.students else ".")]
     if model.range_map is not None:
         r = model.range_map
         lines += ["", f"The camera model's second output is a range map: {r.rows} x {r.columns} cells over the LiDAR's "
@@ -51,7 +52,8 @@ def _what(model: Sidecar, experiment: Experiment, weights: CrossModalModel) -> l
 
 
 def _stages(trunk: Any) -> str:
-    return ", ".join(f"{trunk.width * 2 ** k} x {depth}" for k, depth in enumerate(trunk.depths))
+    stages = ", ".join(f"{trunk.width * 2 ** k} x {depth}" for k, depth in enumerate(trunk.depths))
+    return stages if trunk.kind == "swin" else f"convolutions: {stages}"
 
 
 def _grid(grid: AngularGrid) -> str:
@@ -63,9 +65,9 @@ def _grid(grid: AngularGrid) -> str:
 def _training(model: Sidecar) -> list[str]:
     t = model.training
     return [f"{t['data']}", "",
-            f"{t['pairs']} pairs from {t['streets']} training streets, {t['steps']} steps in {t['minutes']:g} minutes "
-            f"on two CPU cores, seed {t['seed']}. ONNX Runtime differs from torch by at most "
-            f"{max(t['onnx_against_torch'].values()):g}."]
+            f"{t['pairs']} pairs from {t['streets']} training streets, {t['steps']} steps in {t['minutes']:g} minutes, "
+            f"seed {t['seed']}. The files keep the weights as {t.get('weights', 'float32')}; "
+            f"ONNX Runtime differs from torch by at most {max(t['onnx_against_torch'].values()):g}."]
 
 
 def _row(title: str, f: dict[str, Any]) -> str:
@@ -88,14 +90,17 @@ def _recorded(e: dict[str, Any]) -> list[str]:
 
 
 def _held_out(e: dict[str, Any]) -> list[str]:
-    out = [f"{e['pairs']} pairs, each image against all sweeps, a hit within 5 m in the right street; chance "
-           f"{e['chance']:.4f}.", "", "| sweep | R@1 | R@5 |", "|---|---|---|"]
-    for key, title in (("same_pose", "from the image's pose"), ("nearby_pose", "up to 2 m along, 0.5 m (sd) aside, 2 "
-                                                                               "degrees (sd) turned")):
-        out.append(f"| {title} | {e[key]['recall@1']:.3f} | {e[key]['recall@5']:.3f} |")
-    if "mean_abs_log_range_error" in e:
-        out += ["", f"Range map: mean |d ln r| {e['mean_abs_log_range_error']:.3f}."]
-    return out
+    out = [f"{e['pairs']} pairs; each image against all sweeps of its kind of street, a hit within 5 m in the right "
+           "street.", "", "| streets | sweep | R@1 | R@5 | chance of R@1 |", "|---|---|---|---|---|"]
+    for kind in ("streets", "cities"):
+        for key, title in (("own", "from the image's pose"), ("nearby", "what a map holds nearby")):
+            if kind in e:
+                f = e[kind]
+                out.append(f"| {kind} | {title} | {f[key]['recall@1']:.3f} | {f[key]['recall@5']:.3f} | "
+                           f"{f['chance']:.4f} |")
+    errors = [f"{kind} {e[kind]['mean_abs_log_range_error']:.3f}" for kind in ("streets", "cities")
+              if "mean_abs_log_range_error" in e.get(kind, {})]
+    return [*out, "", f"Range map: mean |d ln r| {', '.join(errors)}."] if errors else out
 
 
 def _limits() -> list[str]:

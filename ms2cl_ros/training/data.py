@@ -1,41 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Packed training pairs, read from disk as they are needed, and batches of many streets.
-
-A shard is an uncompressed `.npz` on the experiment's grids:
-    img    (N, rows, columns, 3) uint8, blue first: what a camera would see in every cell
-    rng    (N, rows, columns) float16, metres, 0 = nothing: the sweep from the same pose, where the camera looks
-    scene  (N,) int street, s (N,) float metres along it
-and of what a map may hold of the place
-    rng2   like `rng`, a sweep from a nearby pose
-or, the whole turn, column 0 at +180 degrees,
-    sweep  (N, rows, turn) float16 metres, one sweep from near the pose
-    view   like `sweep`, rendered from the sweeps of a map
-    moved  (N, 3) float32, where both are from the pose: metres ahead, metres to the left, radians to the left
-and, where a real camera took the picture,
-    valid  (N, rows, columns) bool, the cells that it sees; without it, a field of view is drawn.
-"""
+"""Batches of many streets, from packed pairs (`shards.py`): what is drawn, what is changed at random, what is shown."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.training.augment import augment_image, augment_ranges, fields_of_view, flip, shift
 from ms2cl_ros.training.experiment import Experiment, InputConfig
 from ms2cl_ros.training.losses import range_targets
-
-KEYS = ("img", "rng", "scene", "s")
-TURNS = ("sweep", "view")
+from ms2cl_ros.training.shards import Shards, first_packed_row, packed_grid
 
 
 @dataclass(frozen=True)
@@ -53,26 +36,20 @@ class Batch:
     street: Tensor
     along: Tensor
 
+    def __len__(self) -> int:
+        return len(self.image)
 
-def member(path: Path, key: str) -> np.ndarray:
-    """One array of an uncompressed `.npz`, mapped into memory and not read; raises DataError if that cannot be."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(f"{key}.npy")
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise DataError(f"{path} is compressed, so it cannot be mapped: write it with np.savez")
-            with archive.open(info) as f:
-                np.lib.format.read_magic(f)
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(f)
-                inside = f.tell()
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path} is no shard with an array '{key}': {e}") from e
-    with open(path, "rb") as f:
-        f.seek(info.header_offset)
-        head = f.read(30)
-    # The local header repeats the name and may carry other extra bytes than the central directory.
-    start = info.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
-    return np.memmap(path, dtype, "r", start + inside, shape, "F" if fortran else "C")
+    def rows(self, which: slice) -> Batch:
+        """A part of the pairs."""
+        return self._each(lambda x: x[which])
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return self._each(lambda x: x.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Batch(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
 
 
 def crop(turns: Tensor, first: Tensor, columns: int) -> Tensor:
@@ -87,80 +64,20 @@ def paste(turns: Tensor, first: Tensor, looks: Tensor) -> Tensor:
     return turns.scatter(2, index[:, None].expand(-1, turns.shape[1], -1), looks)
 
 
-class Shards:
-    """All pairs of some shard files, addressed by one running number."""
-
-    def __init__(self, paths: Sequence[Path], experiment: Experiment) -> None:
-        if not paths:
-            raise DataError("no shards given: expected .npz files as written by `ms2cl pack` or `ms2cl pairs`")
-        self._parts = [_part(Path(p), experiment) for p in paths]
-        counts = [len(part["img"]) for part in self._parts]
-        self.street = np.concatenate([np.array(member(Path(p), "scene")) for p in paths])
-        self.along = np.concatenate([np.array(member(Path(p), "s")) for p in paths]).astype(np.float32)
-        self._first = np.cumsum([0, *counts])
-        self.turns = np.repeat([any(k in part for k in TURNS) for part in self._parts], counts)
-        held = self.street % experiment.data.held_out_every == experiment.data.held_out_every - 1
-        self.held_out = np.where(held)[0]
-        self.streets = {kind: self._streets(np.where(~held & (self.turns == kind))[0]) for kind in (False, True)}
-        self.count = sum(map(len, self.streets.values()))
-        if self.count < 2:
-            raise DataError(f"fewer than two training streets in {len(paths)} shards: a batch needs at least two")
-
-    def _streets(self, rows: np.ndarray) -> list[np.ndarray]:
-        order = rows[np.argsort(self.street[rows], kind="stable")]
-        return np.split(order, np.where(np.diff(self.street[order]))[0] + 1) if len(order) else []
-
-    def __len__(self) -> int:
-        return len(self.street)
-
-    def _row(self, i: int) -> tuple[dict[str, np.ndarray], int]:
-        part = int(np.searchsorted(self._first, i, side="right")) - 1
-        return self._parts[part], i - self._first[part]
-
-    def images(self, rows: Sequence[int] | np.ndarray) -> tuple[Tensor, list[np.ndarray | None]]:
-        """(N, 3, H, W) float in 0..1, red first, and of each the cells its camera sees, where that is known."""
-        found = [self._row(i) for i in rows]
-        image = torch.from_numpy(np.stack([part["img"][j] for part, j in found])).flip(-1)
-        return (image.permute(0, 3, 1, 2).float() / 255.0,
-                [part["valid"][j] if "valid" in part else None for part, j in found])
-
-    def ranges(self, rows: Sequence[int] | np.ndarray, key: str) -> Tensor:
-        """(N, rows, columns) float32 metres of `rng` or `rng2` (its place taken by `rng` where there is none)."""
-        found = [self._row(i) for i in rows]
-        return torch.from_numpy(np.stack([part[key if key in part else "rng"][j].astype(np.float32)
-                                          for part, j in found]))
-
-    def around(self, rows: Sequence[int] | np.ndarray, rendered: Sequence[bool] | np.ndarray) -> tuple[Tensor, Tensor]:
-        """Whole turns (N, rows, turn) metres, `rendered` ones where there is a choice, and by how many radians each
-        is turned to the left of its pose (N,). All `rows` must have turns."""
-        turns, turned = [], []
-        for i, wanted in zip(rows, rendered, strict=True):
-            part, j = self._row(i)
-            key = TURNS[bool(wanted)] if TURNS[bool(wanted)] in part else next(k for k in TURNS if k in part)
-            turns.append(part[key][j].astype(np.float32))
-            turned.append(float(part["moved"][j, 2]))
-        return torch.from_numpy(np.stack(turns)), torch.tensor(turned)
-
-
-def _part(path: Path, experiment: Experiment) -> dict[str, np.ndarray]:
-    """The arrays of a shard, mapped; raises DataError if they do not suit the experiment's grids."""
-    member(path, "img")
-    with zipfile.ZipFile(path) as archive:
-        there = [k for k in ("rng2", *TURNS, "moved", "valid") if f"{k}.npy" in archive.namelist()]
-    part = {k: member(path, k) for k in ("img", "rng", *there)}
-    camera, lidar = experiment.camera.grid, experiment.lidar.grid
-    wanted = {"img": (camera.rows, camera.columns, 3), "valid": (camera.rows, camera.columns), "moved": (3,),
-              "rng": (lidar.rows, lidar.columns), "rng2": (lidar.rows, lidar.columns),
-              **dict.fromkeys(TURNS, (lidar.rows, lidar.turn_columns))}
-    wrong = {k: v.shape[1:] for k, v in part.items() if v.shape[1:] != wanted[k]}
-    if wrong:
-        raise DataError(f"{path} holds {wrong}, the experiment's grids want {({k: wanted[k] for k in wrong})}")
-    return part
+def resized(x: Tensor, size: tuple[int, int], nearest: bool) -> Tensor:
+    """(N, H, W) or (N, C, H, W) at `size`; the cell under the middle of each new one, or between them."""
+    if tuple(x.shape[-2:]) == size:
+        return x
+    if not nearest:
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+    rows, columns = (((torch.arange(new) + 0.5) * old / new).long() for new, old in zip(size, x.shape[-2:]))
+    return x[..., rows[:, None], columns]
 
 
 def camera_input(image: Tensor, valid: Tensor, inputs: InputConfig) -> Tensor:
     """(N, 3, H, W) in 0..1, red first, and (N, H, W) bool -> (N, C, H, W); what `projection.camera_tensor` makes."""
     planes = {"red": 0, "green": 1, "blue": 2}
+    image, valid = resized(image, inputs.pixels, False), resized(valid, inputs.pixels, True)
     seen, out = valid.to(image.dtype), []
     for name, mean, std in zip(inputs.channels, inputs.mean, inputs.std, strict=True):
         out.append(seen if name == "valid" else (image[:, planes[name]] - mean) / std * seen)
@@ -169,6 +86,7 @@ def camera_input(image: Tensor, valid: Tensor, inputs: InputConfig) -> Tensor:
 
 def lidar_input(ranges: Tensor, inputs: InputConfig) -> Tensor:
     """(N, H, W) metres, 0 = nothing -> (N, C, H, W); what `projection.lidar_tensor` makes."""
+    ranges = resized(ranges, inputs.pixels, True) if inputs.size else ranges
     seen = (ranges > 0) & (ranges <= inputs.far)
     zero = torch.zeros_like(ranges)
     planes = {"log_range": lambda: ranges.clamp(inputs.near, inputs.far).log(), "range": lambda: ranges / inputs.far}
@@ -203,7 +121,7 @@ def draw_batch(shards: Shards, experiment: Experiment, step: int) -> Batch:
     rows = draw_rows(shards.streets[turns], *how_many, rng)
     image, known = shards.images(rows)
     here = shards.ranges(rows, "rng")
-    valid = fields_of_view(len(rows), experiment.camera.grid, config.augment)
+    valid = seen_cells(len(rows), experiment)
     for row, mask in enumerate(known):
         if mask is not None:
             valid[row] = torch.from_numpy(np.array(mask))
@@ -218,12 +136,43 @@ def draw_batch(shards: Shards, experiment: Experiment, step: int) -> Batch:
     image, here, ranges, valid = flip(mirrored, image, here, ranges, valid)
     begin = torch.where(mirrored, ranges.shape[2] - begin - here.shape[2], begin)
     ranges, column, windows = _part_of_turn(ranges, begin, experiment)
+    assert experiment.lidar.grid is not None
     grid = dataclasses.replace(experiment.lidar.grid, columns=ranges.shape[2])
     ranges = augment_ranges(ranges, grid, config.augment)
     bins = range_targets(here, experiment.range_map) if experiment.range_map else None
     return Batch(camera_input(image, valid, experiment.camera), lidar_input(ranges, experiment.lidar), column, windows,
                  bins, cells_that_count(bins, experiment), torch.from_numpy(shards.street[rows]),
                  torch.from_numpy(shards.along[rows]))
+
+
+def seen_cells(count: int, experiment: Experiment) -> Tensor:
+    """(count, rows, columns) bool: what cameras drawn at random see; all of a whole image."""
+    if experiment.camera.grid is None:
+        return torch.ones(count, *experiment.camera.pixels, dtype=torch.bool)
+    return fields_of_view(count, experiment.camera.grid, experiment.data.augment)
+
+
+def batches(shards: Shards, experiment: Experiment, first: int) -> Iterator[Batch]:
+    """The batches from number `first` on, without end; `schedule.workers` processes prepare them ahead."""
+    if not experiment.schedule.workers:
+        yield from (draw_batch(shards, experiment, number) for number in itertools.count(first))
+        return
+    from torch.utils.data import DataLoader
+    drawn = _Drawn(shards, experiment)
+    # forked: the mapped shards are shared then, not copied
+    yield from DataLoader(drawn, batch_size=None, sampler=itertools.count(first),  # type: ignore[arg-type]
+                          num_workers=experiment.schedule.workers, multiprocessing_context="fork")
+
+
+class _Drawn(torch.utils.data.Dataset):
+    """Batches by number."""
+
+    def __init__(self, shards: Shards, experiment: Experiment) -> None:
+        self._shards, self._experiment = shards, experiment
+
+    def __getitem__(self, number: int) -> Batch:
+        torch.set_num_threads(1)
+        return draw_batch(self._shards, self._experiment, number)
 
 
 def look_from(turned: Tensor, turn: int, columns: int) -> Tensor:
@@ -246,9 +195,9 @@ def _turns(shards: Shards, rows: np.ndarray, here: Tensor, nearby: Tensor, views
 def _part_of_turn(ranges: Tensor, begin: Tensor, experiment: Experiment) -> tuple[Tensor, Tensor, int]:
     """A part of each turn that has the look in it somewhere, the strip's column nearest to its beginning, and how
     many columns a look may begin at without passing the part's seam."""
-    look, model, width = experiment.lidar.grid.columns, experiment.model, experiment.data.width
+    look, model, width = packed_grid(experiment).columns, experiment.model, experiment.data.width
     if not model.around:
-        return crop(ranges, begin.round().long(), look), torch.zeros(len(ranges), dtype=torch.long), 1
+        return look_of(ranges, begin, experiment), torch.zeros(len(ranges), dtype=torch.long), 1
     if ranges.shape[2] == look:
         return ranges, begin.long(), 1
     whole = width == ranges.shape[2]
@@ -258,6 +207,15 @@ def _part_of_turn(ranges: Tensor, begin: Tensor, experiment: Experiment) -> tupl
     first = begin.round().long() - before
     column = ((begin - first) / step).round().long()
     return crop(ranges, first, width), column % windows if whole else column.clamp(0, windows - 1), windows
+
+
+def look_of(ranges: Tensor, begin: Tensor, experiment: Experiment) -> Tensor:
+    """(N, rows, columns) of the experiment's grid out of turns or looks on the shards'; `begin` (N,): the column at
+    which a look of theirs begins."""
+    ours, packed, row = experiment.lidar.grid, packed_grid(experiment), first_packed_row(experiment)
+    assert ours is not None
+    first = begin.round().long() - (ours.columns - packed.columns) // 2
+    return crop(ranges[:, row:row + ours.rows], first, ours.columns)
 
 
 def cells_that_count(bins: Tensor | None, experiment: Experiment) -> Tensor | None:

@@ -52,8 +52,8 @@ class TrunkConfig:
 
     `kind`: `swin`, whose stage k has stride 4 * 2**k, or `convnet`, residual convolutions of strides 2, 4, 8, ... for
     comparison, which has neither heads nor windows. `window` is (rows, columns) in tokens. `stem`: `convolution` or
-    `patch`, Swin's own. `pretrained`: the name of a timm Swin, e.g. swin_tiny_patch4_window7_224, whose ImageNet weights
-    a new run begins with: those in the file `weights` or, without one, those that timm fetches.
+    `patch`, Swin's own. `pretrained`: the name of a timm Swin, such as swin_tiny_patch4_window7_224, whose ImageNet
+    weights a new run begins with: those in the file `weights` or, without one, those that timm fetches.
     """
 
     width: int = 48
@@ -150,10 +150,10 @@ class DataConfig:
 class ScheduleConfig:
     """Ends after `minutes` or `steps`, whichever is given (the other is 0); warm-up and cosine in between.
 
-    `device`: `auto` (a GPU if there is one), `cpu` or `cuda`. `bfloat16`: mixed precision, on either. `chunk`: rows that
-    go through the encoders at once; larger batches are embedded in two passes with cached gradients, so that the
-    negatives stay those of the whole batch (0: all rows at once). `accumulate`: batches to a step. `workers`: processes
-    that prepare batches (0: the training process itself).
+    `device`: `auto` (a GPU if there is one), `cpu` or `cuda`. `bfloat16`: mixed precision, on either. `chunk`: rows
+    that go through the encoders at once; larger batches are embedded in two passes with cached gradients, so that the
+    negatives stay those of the whole batch (0: all rows at once). `accumulate`: batches to a step. `workers`:
+    processes that prepare batches (0: the training process itself).
     """
 
     minutes: float = 45.0
@@ -262,6 +262,8 @@ def _check_inputs(e: Experiment) -> None:
                           "or say model.around: false")
     if e.loss.kind == "liploc" and e.loss.queue:
         raise ConfigError("loss.queue goes with infonce: LIP-Loc's soft targets need both sensors of every place")
+    if e.data.packed is not None and (e.model.around or e.range_map is not None):
+        raise ConfigError("data.packed cuts other looks out of a turn: say model.around: false and range_map: null")
     _ = e.camera.pixels, e.lidar.pixels
 
 

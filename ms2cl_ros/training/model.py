@@ -22,6 +22,7 @@ from ms2cl_ros.core.errors import ConfigError
 from ms2cl_ros.training.experiment import Experiment, ModelConfig, RangeMapConfig
 from ms2cl_ros.training.trunks import ChannelNorm, Convolution, Residual, trunk
 
+
 def unit(x: Tensor, size: int) -> Tensor:
     """(N, ...) -> (N, size) float32 of unit length; the size is given so that exported graphs know it."""
     x = x.reshape(-1, size).float()
@@ -127,6 +128,7 @@ class Encoder(nn.Module):
             raise ConfigError(f"{tokens} token columns do not pool to {columns} descriptor columns")
         self.trunk, self.decoder, self.student_stages, self.embedding = seen, decoder, students, model.embedding
         numbers, rows = model.embedding // columns, seen.sizes[-1][0]
+        self.strip = numbers, seen.sizes[-1][1] * columns // tokens
         self.teacher = (
             ProjectionHead(seen.widths[-1], rows, numbers, tokens // columns, model.dropout)
             if model.head == "projection" else

@@ -24,6 +24,8 @@ def read_model(folder: Path) -> tuple[Sidecar, Experiment, CrossModalModel]:
     missing or has another shape.
     """
     contract = sidecar.load(folder)
+    if contract.training.get("weights") == "int8":
+        raise ModelError(f"{folder} is quantised to int8, which cannot be trained on: take the model it was made from")
     tree = contract.training.get("experiment")
     if tree is None:
         raise ModelError(f"{folder / sidecar.SIDECAR} has no training.experiment, so nobody knows how the model is "

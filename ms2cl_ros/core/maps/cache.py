@@ -220,7 +220,7 @@ class Cache(SqliteStore):
 
     def _take_views(self, key: int, views: Sequence[ViewRecord]) -> None:
         first = self._next("views")
-        self._file.db.executemany(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?)", (
+        self._file.db.executemany(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?,?)", (
             dataclasses.astuple(view_with(v, first + i, key)) for i, v in enumerate(views)))
 
     def _renew(self, key: int, parcel: Parcel) -> None:

@@ -33,8 +33,8 @@ def open_map(database: str | Path, model: Sidecar | None, write: bool, cache: st
             from ms2cl_ros.core.maps.postgres import PostgresStore
             return PostgresStore.open(str(database), model, write)
         except ImportError as e:
-            raise StoreError(f"a map on PostgreSQL needs the packages psycopg and pgvector ({e}): "
-                             "pip install 'psycopg[binary]' pgvector") from e
+            raise StoreError(f"a map on PostgreSQL needs the package psycopg ({e}): "
+                             "pip install 'psycopg[binary]'") from e
     if "://" in str(database):
         scheme = str(database).split("://")[0]
         raise StoreError(f"no map can be kept at {scheme}://...: name a file, or a URL postgresql://USER@HOST/NAME")

@@ -59,8 +59,7 @@ def submap_with(record: SubmapRecord, key: int, session: int) -> SubmapRecord:
 
 def view_with(record: ViewRecord, key: int, submap: int) -> ViewRecord:
     """The same view under the ids of another database."""
-    fields = (key, submap, *_look(record))
-    return ViewRecord(*fields, checksum(*fields))
+    return ViewRecord.sealed((key, submap, *_look(record)))
 
 
 def difference(here: Sequence[ViewRecord], there: Sequence[ViewRecord]) -> tuple[list[ViewRecord], list[int]]:
@@ -80,5 +79,5 @@ def difference(here: Sequence[ViewRecord], there: Sequence[ViewRecord]) -> tuple
     return missing, surplus
 
 
-def _look(view: ViewRecord) -> tuple[bytes, bytes, bytes, bytes | None, int]:
-    return view.T_submap_view, view.headings, view.descriptors, view.coarse, view.rendered
+def _look(view: ViewRecord) -> tuple[bytes, bytes, bytes, bytes | None, int, bytes | None]:
+    return view.T_submap_view, view.headings, view.descriptors, view.coarse, view.rendered, view.strip

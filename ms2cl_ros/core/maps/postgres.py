@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""The map on a PostgreSQL server with pgvector: shared by a fleet, any number of writers and readers at once.
+"""The map on a PostgreSQL server: shared by a fleet, any number of writers and readers at once.
 
 Ids are given by the server under a lock that is held until the transaction has committed, so that they become visible
 in their order and `views_after` never misses one.
@@ -23,7 +23,7 @@ from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.maps import schema, server_soundness
 from ms2cl_ros.core.maps.parcels import Drive, parcel
 from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, unpack_matrix
-from ms2cl_ros.core.maps.server import Database, Server, Write, vector
+from ms2cl_ros.core.maps.server import Database, Server, Write
 from ms2cl_ros.core.maps.server_rows import SUBMAP, Rows
 from ms2cl_ros.core.maps.server_tables import prepare
 from ms2cl_ros.core.maps.sqlite import SqliteStore
@@ -248,7 +248,8 @@ class PostgresStore(Store):
                 last_view_id = record.id
                 if self._sound(record) and self._sound(owner):
                     left = None if left is None else left - 1
-                    yield owner.id, unpack_matrix(owner.T_base_lidar), record.view(unpack_matrix(owner.T_map_base))
+                    pose = unpack_matrix(owner.T_map_base)
+                    yield owner.id, unpack_matrix(owner.T_base_lidar), record.view(pose, self._rows.size)
             if len(rows) < page:
                 return
 
@@ -267,28 +268,6 @@ class PostgresStore(Store):
     def drop_damaged(self) -> list[str]:
         """Removes what `check` finds damaged; one line a record that is gone."""
         return self._write(lambda db: server_soundness.drop(db, self._rows))
-
-    # searching on the server, where no FAISS is at hand --------------------------------------------------------------
-
-    def build_search_index(self, neighbours: int = 16, effort: int = 64) -> None:
-        """Makes pgvector's HNSW over all descriptors, or does nothing if it is there; adding grows slower with it."""
-        self._write(lambda db: db.execute(
-            f"CREATE INDEX IF NOT EXISTS descriptors_hnsw_{self._rows.size} ON descriptors USING hnsw "
-            f"((descriptor::vector({self._rows.size})) vector_ip_ops) "
-            f"WITH (m = {int(neighbours)}, ef_construction = {int(effort)})"))
-
-    def search(self, query: np.ndarray, k: int, effort: int = 100) -> list[tuple[float, int, int]]:
-        """(cosine, view id, number of the heading) of the `k` nearest descriptors to a (D,) unit one, best first.
-
-        Exact without `build_search_index`, else by HNSW with `effort` (pgvector's `hnsw.ef_search`).
-        """
-        column = f"descriptor::vector({self._rows.size})"
-
-        def work(db: Database) -> list[tuple[float, int, int]]:
-            db.execute(f"SET LOCAL hnsw.ef_search = {max(int(effort), min(int(k), 1000))}")
-            return db.execute(f"SELECT -({column} <#> %(q)s), view, number FROM descriptors "
-                              f"ORDER BY {column} <#> %(q)s LIMIT %(k)s", {"q": vector(query), "k": int(k)}).fetchall()
-        return self._read(work)
 
 
 def _content(submap: Submap) -> int:

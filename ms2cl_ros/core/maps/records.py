@@ -12,12 +12,15 @@ import numpy as np
 
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import inverse
+from ms2cl_ros.core.strips import first_columns, looks
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap, View
 
 POINT_STEP = 0.005  # metres between the positions that a kept point can have
 DAMAGED = -1  # a checksum that no record has
 _LENGTH = struct.Struct("<I")
+_SHAPE = struct.Struct("<HH")
 Field = bytes | str | int | float | None
+ViewFields = tuple[int, int, bytes, bytes, bytes, bytes | None, int, bytes | None]
 
 
 def checksum(*fields: Field) -> int:
@@ -116,14 +119,35 @@ def pack_coarse(coarse: np.ndarray | None) -> bytes | None:
     """(rows, columns) uint8 with its shape, compressed."""
     if coarse is None:
         return None
-    return struct.pack("<HH", *coarse.shape) + zlib.compress(np.ascontiguousarray(coarse, "u1").tobytes(), 6)
+    return _SHAPE.pack(*coarse.shape) + zlib.compress(np.ascontiguousarray(coarse, "u1").tobytes(), 6)
 
 
 def unpack_coarse(blob: bytes | None) -> np.ndarray | None:
     """Inverse of `pack_coarse`."""
     if blob is None:
         return None
-    return np.frombuffer(zlib.decompress(blob[4:]), "u1").reshape(struct.unpack_from("<HH", blob))
+    return np.frombuffer(zlib.decompress(blob[4:]), "u1").reshape(_SHAPE.unpack_from(blob))
+
+
+def pack_strip(strip: np.ndarray | None) -> bytes | None:
+    """(numbers, width) with its shape, as float16."""
+    if strip is None:
+        return None
+    return _SHAPE.pack(*strip.shape) + np.ascontiguousarray(strip, "<f2").tobytes()
+
+
+def unpack_strip(blob: bytes) -> np.ndarray:
+    """(numbers, width) float32 from `pack_strip`."""
+    return np.frombuffer(blob, "<f2", offset=4).reshape(_SHAPE.unpack_from(blob)).astype(np.float32)
+
+
+def _cut(strip: np.ndarray, headings: np.ndarray, size: int) -> np.ndarray | None:
+    """(n, size) descriptors out of a strip; None where headings or numbers do not suit it."""
+    numbers, width = strip.shape
+    if not strip.size or size % numbers or not np.isfinite(strip).all():
+        return None
+    first = first_columns(headings, width, size // numbers)
+    return None if first is None else looks(strip, first, size // numbers)
 
 
 @dataclass(frozen=True)
@@ -168,7 +192,10 @@ class SubmapRecord:
 
 @dataclass(frozen=True)
 class ViewRecord:
-    """A view as it is written down: its pose is kept in its submap's base frame, so that they move together."""
+    """A view as it is written down: its pose is kept in its submap's base frame, so that they move together.
+
+    `descriptors` is empty where a `strip` is kept.
+    """
 
     id: int
     submap: int
@@ -177,24 +204,59 @@ class ViewRecord:
     descriptors: bytes
     coarse: bytes | None
     rendered: int
+    strip: bytes | None
     checksum: int
 
     @classmethod
     def of(cls, view: View, submap: int, T_map_base: np.ndarray) -> ViewRecord:
-        """Written down; `view.id` must be set."""
-        fields = (int(view.id or 0), int(submap), pack_floats(inverse(T_map_base) @ view.T_map_base),
-                  pack_floats(view.headings), np.ascontiguousarray(view.descriptors, "<f4").tobytes(),
-                  pack_coarse(view.coarse), int(view.rendered))
-        return cls(*fields, checksum(*fields))
+        """Written down; `view.id` must be set. Raises StoreError if a strip would not give its descriptors back."""
+        strip, descriptors = pack_strip(view.strip), b""
+        if strip is None:
+            descriptors = np.ascontiguousarray(view.descriptors, "<f4").tobytes()
+        else:
+            again = _cut(unpack_strip(strip), view.headings, view.descriptors.shape[-1])
+            if again is None or not np.array_equal(again, view.descriptors):
+                raise StoreError(f"a view's descriptors {view.descriptors.shape} are not those that its strip gives: "
+                                 "make the strip with strips.rounded and them with strips.looks, or leave it out")
+        return cls.sealed((int(view.id or 0), int(submap), pack_floats(inverse(T_map_base) @ view.T_map_base),
+                           pack_floats(view.headings), descriptors, pack_coarse(view.coarse), int(view.rendered),
+                           strip))
+
+    @classmethod
+    def sealed(cls, fields: ViewFields) -> ViewRecord:
+        """A record of all fields but the checksum."""
+        return cls(*fields, _view_checksum(fields))
 
     def sound(self) -> bool:
         """Whether it is what was written."""
-        return self.checksum == checksum(self.id, self.submap, self.T_submap_view, self.headings, self.descriptors,
-                                         self.coarse, self.rendered)
+        return self.checksum == _view_checksum((self.id, self.submap, self.T_submap_view, self.headings,
+                                                self.descriptors, self.coarse, self.rendered, self.strip))
 
-    def view(self, T_map_base: np.ndarray) -> View:
-        """Read back; `T_map_base`: its submap's pose as it is now."""
+    def fits(self, size: int) -> bool:
+        """Whether it has `size` finite numbers a heading, written in full or in a strip."""
         headings = np.frombuffer(self.headings, "<f8")
-        descriptors = np.frombuffer(self.descriptors, "<f4").reshape(len(headings), -1)
+        if self.strip is not None:
+            whole = len(self.strip) == 4 + 2 * np.prod(_SHAPE.unpack_from(self.strip.ljust(4, b"\0")))
+            return bool(whole) and not self.descriptors and _cut(unpack_strip(self.strip), headings, size) is not None
+        numbers = np.frombuffer(self.descriptors, "<f4")
+        return len(numbers) == len(headings) * size and bool(np.isfinite(numbers).all())
+
+    def view(self, T_map_base: np.ndarray, size: int) -> View:
+        """Read back; `T_map_base`: its submap's pose as it is now; `size`: numbers of a descriptor."""
+        headings, strip = np.frombuffer(self.headings, "<f8"), None
+        if self.strip is None:
+            descriptors = np.frombuffer(self.descriptors, "<f4").reshape(len(headings), -1)
+        else:
+            strip = unpack_strip(self.strip)
+            cut = _cut(strip, headings, size)
+            if cut is None:
+                raise StoreError(f"view {self.id} keeps a strip {strip.shape} that does not suit its {len(headings)} "
+                                 f"headings of {size} numbers: it was written by another program")
+            descriptors = cut
         return View(T_map_base @ unpack_matrix(self.T_submap_view), headings, descriptors, unpack_coarse(self.coarse),
-                    bool(self.rendered), self.id)
+                    bool(self.rendered), self.id, strip)
+
+
+def _view_checksum(fields: ViewFields) -> int:
+    """Where there is no strip the same as in maps of before there were any."""
+    return checksum(*(fields if fields[-1] is not None else fields[:-1]))

@@ -55,7 +55,7 @@ def _copy(source: SqliteFile, into: SqliteFile) -> Recovered:
             counts["submaps"] += SubmapRecord(*row[:-3]).sound() and _put_submap(source, into, row)
         for row in _rows(source, VIEW, "views", "id", last["views"]):
             if ViewRecord(*row).sound() and into.db.execute("SELECT 1 FROM submaps WHERE id = ?", row[1:2]).fetchone():
-                into.db.execute(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?)", row)
+                into.db.execute(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?,?)", row)
                 counts["views"] += 1
     return Recovered(counts["submaps"], counts["views"], last["submaps"] - counts["submaps"],
                      last["views"] - counts["views"])

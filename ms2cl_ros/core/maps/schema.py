@@ -19,7 +19,7 @@ from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.types import AngularGrid
 
 APPLICATION_ID = 0x4D53324C  # "MS2L"
-VERSION = 2
+VERSION = 3
 STRIP = 64.0  # metres
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -53,10 +53,11 @@ CREATE TABLE views (
     submap INTEGER NOT NULL REFERENCES submaps (id) ON DELETE CASCADE,
     T_submap_view BLOB NOT NULL,    -- base pose of the view in the submap's base frame, 16 float64
     headings BLOB NOT NULL,         -- n float64, radians
-    descriptors BLOB NOT NULL,      -- n x D float32
+    descriptors BLOB NOT NULL,      -- n x D float32; empty where a strip is kept
     coarse BLOB,                    -- uint8 range bins, see records.pack_coarse
     rendered INTEGER NOT NULL,
-    checksum INTEGER NOT NULL       -- over all columns above
+    checksum INTEGER NOT NULL,      -- over all columns above and, where there is one, the strip
+    strip BLOB                      -- float16 numbers by azimuth column, see records.pack_strip and core.strips
 );
 CREATE INDEX views_submap ON views (submap);
 """
@@ -143,7 +144,7 @@ def _views_from_1(db: Any) -> None:
     for *fields, old in db.execute("SELECT id, submap, T_submap_view, headings, descriptors, checksum "
                                    "FROM old_views ORDER BY id"):
         sound = _crc(*fields[2:]) == old
-        db.execute("INSERT INTO views VALUES (?, ?, ?, ?, ?, NULL, 0, ?)",
+        db.execute("INSERT INTO views VALUES (?, ?, ?, ?, ?, NULL, 0, ?, NULL)",
                    (*fields, checksum(*fields, None, 0) if sound else DAMAGED))
 
 
@@ -154,4 +155,10 @@ def _crc(*blobs: bytes | None) -> int:
     return value
 
 
-STEPS: dict[int, Callable[[Any, Sidecar | None], None]] = {1: _from_1}
+def _from_2(db: Any, _: Sidecar | None) -> None:
+    """Version 2 knew no strips; its descriptors stay as they are. Tables that came from version 1 are new already."""
+    if not db.execute("SELECT 1 FROM pragma_table_info('views') WHERE name = 'strip'").fetchone():
+        db.execute("ALTER TABLE views ADD COLUMN strip BLOB")
+
+
+STEPS: dict[int, Callable[[Any, Sidecar | None], None]] = {1: _from_1, 2: _from_2}

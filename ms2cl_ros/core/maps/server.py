@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""One connection to a PostgreSQL server, made anew when it was lost. The only file that imports psycopg and pgvector.
+"""One connection to a PostgreSQL server, made anew when it was lost. The only file that imports psycopg.
 
 Passwords come from the URL, PGPASSWORD or .pgpass; none gets into an error, and no error carries one as its cause.
 """
@@ -14,11 +14,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 from uuid import uuid4
 
-import numpy as np
 import psycopg
-from pgvector import Vector
-from pgvector.psycopg import register_vector
-from psycopg import conninfo, sql
+from psycopg import conninfo
 
 from ms2cl_ros.core.errors import StoreError
 
@@ -132,19 +129,8 @@ class Server:
                                 "that PostgreSQL runs there") from None
             for key, value in SETTINGS.items():
                 self._db.execute("SELECT set_config(%s, %s, false)", (key, value))
-            self.find_extension(self._db)
+            self._db.execute(f"SET search_path = {SCHEMA}, pg_catalog")
         return self._db
-
-    def find_extension(self, db: Database) -> bool:
-        """Whether pgvector is in the database; if so, its type is known from now on."""
-        row = db.execute("SELECT extnamespace::regnamespace::text FROM pg_extension "
-                         "WHERE extname = 'vector'").fetchone()
-        home = row[0] if row else "public"
-        path = sql.SQL("SET search_path = {}, {}, pg_catalog")
-        db.execute(path.format(sql.Identifier(SCHEMA), sql.Identifier(home.strip('"'))))
-        if row:
-            register_vector(db)
-        return row is not None
 
     def _clean(self, e: psycopg.Error) -> str:
         """The first lines of an error in one, without any password."""
@@ -160,11 +146,6 @@ class Write:
     def __init__(self) -> None:
         self.token, self.answered = uuid4(), False
         self.answer: Any = None
-
-
-def vector(numbers: np.ndarray) -> Vector:
-    """A (D,) float32 as pgvector sends it."""
-    return Vector(numbers)
 
 
 def _parse(url: str) -> tuple[str, tuple[str, ...], str]:

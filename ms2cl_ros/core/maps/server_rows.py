@@ -21,14 +21,12 @@ from ms2cl_ros.core.maps.records import (
     unpack_points,
     unpack_ranges,
 )
-from ms2cl_ros.core.maps.server import Database, vector
+from ms2cl_ros.core.maps.server import Database
 from ms2cl_ros.core.types import AngularGrid, RangeImage, Submap
 
 REMEDY = "`ms2cl database check` lists what is damaged, `ms2cl database prune --damaged` removes it"
 SUBMAP = "id, session, stamp_ns, t_map_base, covariance, t_base_lidar, travelled, sensor, checksum"
-# All headings of a view in one value, as pgvector sends them: n x (D and 0 as uint16, D float32), big-endian.
-VIEW = ("id, submap, t_submap_view, headings, (SELECT string_agg(vector_send(descriptor), ''::bytea ORDER BY number) "
-        "FROM descriptors WHERE view = views.id), coarse, rendered, checksum")
+VIEW = "id, submap, t_submap_view, headings, descriptors, coarse, rendered, strip, checksum"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +64,15 @@ class Rows:
             self._fits(view)
         ids = db.execute("SELECT nextval('view_ids') FROM generate_series(1, %s)", (len(views),)).fetchall()
         if views:
-            _copy(db, [view_with(v, key, submap_id) for v, (key,) in zip(views, ids)], self.size)
+            _copy(db, [view_with(v, key, submap_id) for v, (key,) in zip(views, ids)])
         return [key for key, in ids]
 
     def _fits(self, view: ViewRecord) -> None:
-        numbers = np.frombuffer(view.descriptors, "<f4")
-        if len(numbers) != len(view.headings) // 8 * self.size or not np.isfinite(numbers).all():
-            raise StoreError(f"a view with {len(numbers)} numbers for {len(view.headings) // 8} headings does not suit "
-                             f"the map {self.name}: it takes {self.size} finite numbers a heading")
+        if not view.fits(self.size):
+            held = "descriptors" if view.strip is None else "a strip"
+            raise StoreError(f"a view with {held} of {len(view.strip or view.descriptors)} bytes for "
+                             f"{len(view.headings) // 8} headings does not suit the map {self.name}: it takes "
+                             f"{self.size} finite numbers a heading")
 
     def touch(self, db: Database, submap_id: int, rendered: bool = False) -> None:
         """Numbers a change of a submap."""
@@ -134,7 +133,8 @@ class Rows:
         record = self.record(db, submap_id)
         pose, points = unpack_matrix(record.T_map_base), unpack_points(self._scan(db, submap_id, "points"))
         seen = self.views(db, "submap = %s ORDER BY id", submap_id) if views else ()
-        return record.submap(self.panorama(db, submap_id), points, tuple(v.view(pose) for v in seen if v.sound()))
+        return record.submap(self.panorama(db, submap_id), points,
+                             tuple(v.view(pose, self.size) for v in seen if v.sound()))
 
     def panorama(self, db: Database, submap_id: int) -> RangeImage:
         """The range image of a submap, the whole turn."""
@@ -153,8 +153,7 @@ class Rows:
     def views(self, db: Database, where: str, *values: Any) -> Iterator[ViewRecord]:
         """Views as they are written down, damaged ones too."""
         for row in db.execute(f"SELECT {VIEW} FROM views WHERE {where}", values, binary=True).fetchall():
-            key, submap, pose, headings, blob, *rest = row
-            yield ViewRecord(key, submap, pose, headings, _from_vectors(blob), *rest)
+            yield ViewRecord(*row)
 
 
 def _one(db: Database, query: str, *values: Any) -> Any:
@@ -165,26 +164,9 @@ def _place(T: np.ndarray) -> tuple[float, float]:
     return float(T[0, 3]), float(T[1, 3])
 
 
-def _copy(db: Database, views: Sequence[ViewRecord], size: int) -> None:
+def _copy(db: Database, views: Sequence[ViewRecord]) -> None:
     """COPY is what takes many rows in one go."""
-    with db.cursor() as cursor:
-        with cursor.copy("COPY views (id, submap, t_submap_view, headings, coarse, rendered, checksum) FROM STDIN "
-                         "(FORMAT BINARY)") as copy:
-            copy.set_types(["int8", "int8", "bytea", "bytea", "bytea", "int2", "int8"])
-            for v in views:
-                copy.write_row((v.id, v.submap, v.T_submap_view, v.headings, v.coarse, v.rendered, v.checksum))
-        with cursor.copy("COPY descriptors FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(["int8", "int2", "vector"])
-            for v in views:
-                for number, numbers in enumerate(np.frombuffer(v.descriptors, "<f4").reshape(-1, size)):
-                    copy.write_row((v.id, number, vector(numbers)))
-
-
-def _from_vectors(blob: bytes | None) -> bytes:
-    """(n, D) little-endian float32 from n vectors in pgvector's wire format."""
-    if not blob:
-        return b""
-    size = int.from_bytes(blob[:2], "big")
-    whole = len(blob) % (4 + 4 * size) == 0
-    return np.frombuffer(blob, "u1").reshape(-1, 4 + 4 * size)[:, 4:].copy().view(">f4").astype("<f4").tobytes() \
-        if whole else b""
+    with db.cursor() as cursor, cursor.copy(f"COPY views ({VIEW}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["int8", "int8", "bytea", "bytea", "bytea", "bytea", "int2", "bytea", "int8"])
+        for view in views:
+            copy.write_row(dataclasses.astuple(view))

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+
+import numpy as np
 
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.maps import schema
@@ -64,24 +65,19 @@ CREATE TABLE views (
     headings bytea NOT NULL,        -- n float64, radians
     coarse bytea,                   -- see records.pack_coarse
     rendered smallint NOT NULL,
-    checksum bigint NOT NULL        -- over the columns above and the descriptors
+    checksum bigint NOT NULL,       -- over the columns above, the descriptors and, where there is one, the strip
+    descriptors bytea NOT NULL,     -- n x D float32; empty where a strip is kept
+    strip bytea                     -- see records.pack_strip
 );
+ALTER TABLE views ALTER descriptors SET STORAGE EXTERNAL, ALTER strip SET STORAGE EXTERNAL;
 CREATE INDEX views_submap ON views (submap);
-CREATE TABLE descriptors (
-    view bigint NOT NULL REFERENCES views (id) ON DELETE CASCADE,
-    number smallint NOT NULL,       -- of the heading
-    descriptor vector NOT NULL,     -- without a size: a map embedded anew may have another
-    PRIMARY KEY (view, number)
-);
 CREATE TABLE removed (              -- so that copies of the map learn of it, and nothing removed is pushed again
     uid uuid PRIMARY KEY,
     changed bigint NOT NULL
 );
 CREATE INDEX removed_changed ON removed (changed);
 """
-STEPS: tuple[str, ...] = (TABLES,)
-"""From version i to i + 1; the first makes an empty database a map."""
-
+PAGE = 256  # views brought to this version at a time
 FORGET_WRITES = "DELETE FROM writes WHERE at < now() - interval '3 days'"
 MAP_EXISTS = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = 'meta'"
 
@@ -94,8 +90,6 @@ def prepare(server: Server, model: Sidecar | None, write: bool) -> dict[str, str
                 raise StoreError(f"{server.name} is a database, but holds no map: make one with submap_mapper or "
                                  f"`ms2cl map`, or check the name of the database")
             _create(db, server, model)
-        if not server.find_extension(db):
-            raise StoreError(_no_extension(server.name))
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         _suits(meta, server.name, model)
         _migrate(db, meta, server.name, write)
@@ -108,26 +102,12 @@ def prepare(server: Server, model: Sidecar | None, write: bool) -> dict[str, str
 def _create(db: Database, server: Server, model: Sidecar | None) -> None:
     if model is None:
         raise StoreError(f"{server.name} holds no map yet, and a new map needs a model: make it with `ms2cl map`")
-    _make_extension(db, server)
     db.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    _execute(db, STEPS)
-    rows = [("schema", str(len(STEPS))), *schema.meta(model).items()]
+    db.execute(TABLES)
+    rows = [("schema", str(_newest())), *schema.meta(model).items()]
     for row in rows:
         db.execute("INSERT INTO meta VALUES (%s, %s)", row)
     db.execute("INSERT INTO meta VALUES ('uid', gen_random_uuid()::text)")
-
-
-def _make_extension(db: Database, server: Server) -> None:
-    if not db.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone():
-        raise StoreError(_no_extension(server.name))
-    if not server.find_extension(db):
-        db.execute("CREATE EXTENSION vector")
-        server.find_extension(db)
-
-
-def _no_extension(name: str) -> str:
-    return (f"the server of the map {name} lacks pgvector: install it there (Debian: postgresql-NN-pgvector from "
-            "apt.postgresql.org), then, as a superuser in this database: CREATE EXTENSION vector")
 
 
 def _suits(meta: dict[str, str], name: str, model: Sidecar | None) -> None:
@@ -139,21 +119,55 @@ def _suits(meta: dict[str, str], name: str, model: Sidecar | None) -> None:
 
 
 def _migrate(db: Database, meta: dict[str, str], name: str, write: bool) -> None:
-    version = int(meta["schema"])
-    if version == len(STEPS):
+    version, newest = int(meta["schema"]), _newest()
+    if version == newest:
         return
-    if version > len(STEPS):
-        raise StoreError(f"{name} has schema {version}, this version reads {len(STEPS)}: install the version of "
+    if version > newest:
+        raise StoreError(f"{name} has schema {version}, this version reads {newest}: install the version of "
                          "ms2cl_ros that wrote it")
     if not write:
         raise StoreError(f"{name} has schema {version} of an earlier version: open it once for writing with this one, "
-                         "with submap_mapper or `ms2cl map`, which brings it to "
-                         f"{len(STEPS)}; robots with the earlier version are then refused")
-    _execute(db, STEPS[version:])
-    db.execute("UPDATE meta SET value = %s WHERE key = 'schema'", (str(len(STEPS)),))
-    meta["schema"] = str(len(STEPS))
+                         f"with submap_mapper or `ms2cl map`, which brings it to {newest}; robots with the earlier "
+                         "version are then refused")
+    for step in STEPS[version - 1:]:
+        step(db)
+    db.execute("UPDATE meta SET value = %s WHERE key = 'schema'", (str(newest),))
+    meta["schema"] = str(newest)
 
 
-def _execute(db: Database, steps: Sequence[Any]) -> None:
-    for step in steps:
-        db.execute(step)
+def _newest() -> int:
+    return len(STEPS) + 1
+
+
+def _from_1(db: Database) -> None:
+    """Version 1 kept each heading in a row of its own, of pgvector's type, and knew no strips."""
+    found = db.execute("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'").fetchone()
+    if found is None:
+        raise StoreError("the map is of an earlier version that kept its descriptors by the extension vector, which "
+                         "has been dropped: restore a backup of it")
+    db.execute("ALTER TABLE views ADD COLUMN descriptors bytea NOT NULL DEFAULT '', ADD COLUMN strip bytea")
+    db.execute("ALTER TABLE views ALTER descriptors DROP DEFAULT, ALTER descriptors SET STORAGE EXTERNAL, "
+               "ALTER strip SET STORAGE EXTERNAL")
+    last: int | None = -2**63
+    while last is not None:
+        rows = db.execute(
+            f"SELECT id, (SELECT string_agg({found[0]}.vector_send(descriptor), ''::bytea ORDER BY number) "
+            f"FROM descriptors WHERE view = views.id) FROM views WHERE id > %s ORDER BY id LIMIT {PAGE}", (last,),
+            binary=True).fetchall()
+        with db.cursor() as cursor:
+            cursor.executemany("UPDATE views SET descriptors = %s WHERE id = %s",
+                               [(_from_vectors(blob), key) for key, blob in rows])
+        last = rows[-1][0] if rows else None
+    db.execute("DROP TABLE descriptors")
+
+
+def _from_vectors(blob: bytes | None) -> bytes:
+    """(n, D) little-endian float32 from n vectors as pgvector sends them: D and 0 as uint16, D float32, big-endian."""
+    size = int.from_bytes((blob or b"")[:2], "big")
+    if not blob or len(blob) % (4 + 4 * size):
+        return b""  # its checksum will tell
+    return np.frombuffer(blob, "u1").reshape(-1, 4 + 4 * size)[:, 4:].copy().view(">f4").astype("<f4").tobytes()
+
+
+STEPS: tuple[Callable[[Database], None], ...] = (_from_1,)
+"""From version i + 1 to i + 2."""

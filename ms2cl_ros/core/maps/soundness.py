@@ -11,7 +11,7 @@ from ms2cl_ros.core.maps.records import SubmapRecord, ViewRecord, checksum
 from ms2cl_ros.core.maps.sqlite_file import SqliteFile
 
 SUBMAP = "id, session, stamp_ns, T_map_base, covariance, T_base_lidar, travelled, sensor, checksum"
-VIEW = "id, submap, T_submap_view, headings, descriptors, coarse, rendered, checksum"
+VIEW = "id, submap, T_submap_view, headings, descriptors, coarse, rendered, strip, checksum"
 REMEDY = "`ms2cl database check` lists what is damaged, `ms2cl database prune --damaged` removes it"
 PAGE = 64
 

@@ -102,7 +102,7 @@ class SqliteStore(Store):
             if view.descriptors.shape != (len(view.headings), self._size) or not np.isfinite(view.descriptors).all():
                 raise StoreError(f"a view with descriptors {view.descriptors.shape} for {len(view.headings)} headings "
                                  f"does not suit the map {self.name}: it takes {self._size} finite numbers a heading")
-        self._file.db.executemany(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?)",
+        self._file.db.executemany(f"INSERT INTO views ({VIEW}) VALUES (?,?,?,?,?,?,?,?,?)",
                              (dataclasses.astuple(ViewRecord.of(v, submap_id, T_map_base)) for v in stored))
         return stored
 
@@ -229,7 +229,7 @@ class SqliteStore(Store):
         record = self._record(submap_id)
         pose = unpack_matrix(record.T_map_base)
         rows = self._file.read(f"SELECT {VIEW} FROM views WHERE submap = ? ORDER BY id", record.id) if views else []
-        seen = tuple(r.view(pose) for r in (ViewRecord(*row) for row in rows) if self._sound(r))
+        seen = tuple(r.view(pose, self._size) for r in (ViewRecord(*row) for row in rows) if self._sound(r))
         return record.submap(self.panorama(submap_id), unpack_points(self._scan(submap_id, "points")), seen)
 
     def panorama(self, submap_id: int) -> RangeImage:
@@ -264,7 +264,8 @@ class SqliteStore(Store):
                     owner = self._owner(record)
                 if owner is not None and self._sound(record):
                     limit = None if limit is None else limit - 1
-                    yield owner.id, unpack_matrix(owner.T_base_lidar), record.view(unpack_matrix(owner.T_map_base))
+                    pose = unpack_matrix(owner.T_map_base)
+                    yield owner.id, unpack_matrix(owner.T_base_lidar), record.view(pose, self._size)
             if len(rows) < page:
                 return
 

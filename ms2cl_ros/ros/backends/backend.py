@@ -66,6 +66,10 @@ class Wiring:
     store: Callable[[], Store | None]
     clock: Callable[[], float] = time.monotonic
 
+    def named(self, name: str) -> str:
+        """A back end's topic or service, in the namespace where it has them."""
+        return f"{self.settings.namespace.rstrip('/')}/{name}" if self.settings.namespace else name
+
 
 class Backoff:
     """When to try again: after `first` seconds, then twice as long each time, `attempts` times in all."""

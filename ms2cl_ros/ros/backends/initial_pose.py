@@ -34,10 +34,10 @@ class InitialPose(Backend):
     def __init__(self, wiring: Wiring) -> None:
         super().__init__(wiring)
         node, settings = wiring.node, wiring.settings
-        self._publisher = node.create_publisher(PoseWithCovarianceStamped, "initialpose", qos.RESULTS)
+        self._publisher = node.create_publisher(PoseWithCovarianceStamped, wiring.named("initialpose"), qos.RESULTS)
         # latched by AMCL, volatile elsewhere: a volatile subscription hears both, a latched one only the former
         durable = qos.MAP if self.own_pose == "amcl_pose" else qos.RESULTS
-        node.create_subscription(PoseWithCovarianceStamped, self.own_pose, self._heard, durable)
+        node.create_subscription(PoseWithCovarianceStamped, wiring.named(self.own_pose), self._heard, durable)
         self._backoff = Backoff(settings.retry, settings.attempts)
         self._own: StampedPose | None = None
         self._match: Match | None = None

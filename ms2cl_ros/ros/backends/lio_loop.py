@@ -32,9 +32,9 @@ class LioLoop(Backend):
 
     def __init__(self, wiring: Wiring) -> None:
         super().__init__(wiring)
-        self._publisher = wiring.node.create_publisher(Float64MultiArray, "lio_loop/loop_closure_detection",
-                                                       qos.RESULTS)
-        wiring.node.create_subscription(Path, "lio_sam/mapping/path", self._heard, qos.RESULTS)
+        topic = wiring.named("lio_loop/loop_closure_detection")
+        self._publisher = wiring.node.create_publisher(Float64MultiArray, topic, qos.RESULTS)
+        wiring.node.create_subscription(Path, wiring.named("lio_sam/mapping/path"), self._heard, qos.RESULTS)
         self._span: tuple[int, int] | None = None
         self._next = float("-inf")
         self.sent, self.refused = 0, ""

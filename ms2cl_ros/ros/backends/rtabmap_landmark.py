@@ -31,7 +31,8 @@ class RtabmapLandmark(Backend):
     def __init__(self, wiring: Wiring) -> None:
         super().__init__(wiring)
         self._types = messages("rtabmap_msgs", "msg", self.name, "install ros-$ROS_DISTRO-rtabmap-msgs")
-        self._publisher = wiring.node.create_publisher(self._types.LandmarkDetection, "landmark_detection", qos.RESULTS)
+        topic = wiring.named("landmark_detection")
+        self._publisher = wiring.node.create_publisher(self._types.LandmarkDetection, topic, qos.RESULTS)
         self._store: Store | None = None
         self._last_view, self._next = 0, float("-inf")
         self.announced = self.seen_again = 0

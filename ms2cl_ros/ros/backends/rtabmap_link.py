@@ -48,8 +48,8 @@ class RtabmapLink(Backend):
         self._types = messages("rtabmap_msgs", "msg", self.name, remedy)
         self._services = messages("rtabmap_msgs", "srv", self.name, remedy)
         node = wiring.node
-        self._client = node.create_client(self._services.AddLink, "add_link")
-        node.create_subscription(self._types.MapData, "mapData", self._heard, qos.RESULTS)
+        self._client = node.create_client(self._services.AddLink, wiring.named("add_link"))
+        node.create_subscription(self._types.MapData, wiring.named("mapData"), self._heard, qos.RESULTS)
         self._stamps: list[int] = []
         self._nodes: list[tuple[int, np.ndarray]] = []
         self._waiting: deque[LoopClosure] = deque(maxlen=WAITING_ROOM)

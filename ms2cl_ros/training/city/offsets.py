@@ -33,6 +33,7 @@ from ms2cl_ros.training.city.lidar import LidarSpec, lidar_spec, sweep
 from ms2cl_ros.training.city.light import daylight
 from ms2cl_ros.training.city.passes import DrivePass, drive_poses
 from ms2cl_ros.training.city.recipe import DISTRICTS, SEASONS, Day, Recipe
+from ms2cl_ros.training.city.routes import SHORTEST
 
 # Training takes its cities from below.
 FIRST_SEED = 900_000
@@ -84,11 +85,11 @@ class Street:
 
 @dataclass(frozen=True)
 class Task:
-    """One street to be made. `number`: picks district, seasons and weather in turn."""
+    """One street to be made, with so many `pictures`. `number`: picks district, seasons and weather in turn."""
 
     seed: int
     number: int
-    length: float
+    pictures: int
     assets: tuple[str, ...]
     camera: CameraInput
     lidar: AngularGrid
@@ -97,16 +98,18 @@ class Task:
 def make_street(task: Task) -> Street:
     """Ray-casts a street: the map's pass on one day, pictures and their offsets on another."""
     k = task.number
-    city = build_city(Recipe(task.seed, "block", task.length, 0.0, DISTRICTS[k % len(DISTRICTS)], task.assets))
+    length = max(SHORTEST, SPACING * task.pictures)
+    city = build_city(Recipe(task.seed, "block", length, 0.0, DISTRICTS[k % len(DISTRICTS)], task.assets))
     mapping = DrivePass(day=Day(0, SEASONS[(k + 1) % 4], "fair", CAR_CHANGE))
     asking = DrivePass(day=Day(1, SEASONS[k % 4], WEATHERS[k % len(WEATHERS)], CAR_CHANGE), light=1, start=SPACING / 4)
     rng, true = np.random.default_rng([task.seed, 21]), lidar_spec(64, TRUE_STEP_DEG)
     light = daylight(np.random.default_rng([task.seed, 7, 1]), asking.day.weather, asking.day.season)
-    camera, mapped = camera_spec(0.5), _mapped(city, mapping, task.lidar, rng)
+    stations = [v[:task.pictures] for v in drive_poses(city, asking, SPACING)]
+    camera, mapped = camera_spec(0.5), _mapped(city, mapping, task.lidar, stations[1], rng)
     T_view_camera, heading = camera_view(camera.T_base_camera())
     look = CameraView(camera.model, T_view_camera, task.camera)
     out: dict[str, list[np.ndarray]] = {key: [] for key in ("rgb", "valid", "own", "sweeps", "views")}
-    for i, (s, T) in enumerate(zip(*drive_poses(city, asking, SPACING), strict=True)):
+    for i, (s, T) in enumerate(zip(*stations, strict=True)):
         now, then = scene_at(city, asking, T, s / SPEED), scene_at(city, mapping, T, s / SPEED)
         around = [T @ transform([along * (-1) ** i, aside, 0.0]) @ _nod() for along, aside in places()]
         T = T @ _nod()
@@ -135,11 +138,14 @@ def _panorama(points: np.ndarray, lidar: LidarSpec, grid: AngularGrid) -> RangeI
     return render_ranges(view, grid.panorama(), LIMITS.min_range, LIMITS.max_range)
 
 
-def _mapped(city: Any, drive: DrivePass, grid: AngularGrid, rng: np.random.Generator) -> list[Sighting]:
-    """What a mapper keeps of the sweeps of a pass."""
+def _mapped(city: Any, drive: DrivePass, grid: AngularGrid, stations: np.ndarray,
+            rng: np.random.Generator) -> list[Sighting]:
+    """What a mapper keeps of the sweeps of a pass, as far as they tell of (n, 4, 4) stations."""
     out, lidar = [], lidar_spec(64, MAP_STEP_DEG)
     for s, on_road in zip(*drive_poses(city, drive, MAP_STEP), strict=True):
         T = on_road @ _nod()
+        if np.linalg.norm(stations[:, :2, 3] - T[:2, 3], axis=1).min() > 2 * REACH:
+            continue
         swept = sweep(scene_at(city, drive, T, s / SPEED), lidar, T, rng)[:, :3]
         points = thin(without_carrier(apply(lidar.T_base_lidar(), swept), SUBMAPS.carrier), SUBMAPS.voxel)
         out.append(Sighting(T, lidar.T_base_lidar(), points, _panorama(swept, lidar, grid)))
@@ -155,16 +161,16 @@ def _rendered(mapped: Sequence[Sighting], T: np.ndarray, lidar: LidarSpec, grid:
                        LIMITS.max_range)
 
 
-def streets(seeds: Sequence[int], length: float, camera: CameraInput, lidar: AngularGrid, assets: tuple[str, ...] = (),
+def streets(seeds: Sequence[int], pictures: int, camera: CameraInput, lidar: AngularGrid, assets: tuple[str, ...] = (),
             workers: int = 1, cache: Path | None = None,
             progress: Callable[[int, int], None] | None = None) -> list[Street]:
-    """Streets of `length` metres, made in `workers` processes; `cache`: a folder that keeps what was made.
+    """Streets with so many pictures each, made in `workers` processes; `cache`: a folder that keeps what was made.
 
     Raises ConfigError for seeds below FIRST_SEED, which training may have seen.
     """
     if not seeds or min(seeds) < FIRST_SEED:
         raise ConfigError(f"seeds {list(seeds)}: cities from {FIRST_SEED} on are kept from training; name some of them")
-    tasks = [Task(seed, k, length, assets, camera, lidar) for k, seed in enumerate(seeds)]
+    tasks = [Task(seed, k, pictures, assets, camera, lidar) for k, seed in enumerate(seeds)]
     made: dict[int, Street] = {t.seed: kept for t in tasks if (kept := _kept(cache, t))}
     left = [t for t in tasks if t.seed not in made]
     run = map(_made, left) if workers == 1 else _pooled(left, workers)
@@ -190,7 +196,7 @@ def _pooled(tasks: Sequence[Task], workers: int) -> Any:
 def _path(cache: Path, task: Task) -> Path:
     grids = [f"{v:g}" for grid in (task.camera.grid, task.lidar) if grid for v in astuple(grid)]
     furnished = "furnished" if task.assets else "plain"
-    return cache / f"street_{task.seed}_{task.number}_{task.length:g}_{furnished}_{'_'.join(grids)}.npz"
+    return cache / f"street_{task.seed}_{task.number}_{task.pictures}_{furnished}_{'_'.join(grids)}.npz"
 
 
 def _kept(cache: Path | None, task: Task) -> Street | None:

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the paper leaves open, each with its alternatives: losses, trunks, pooling, inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: training is optional")
+if importlib.util.find_spec("timm") is None:
+    pytest.skip("timm is not installed: training is optional", allow_module_level=True)
+
+from toy_training import changed, tiny, write_shard  # noqa: E402
+
+from ms2cl_ros.core import projection  # noqa: E402
+from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
+from ms2cl_ros.core.types import AngularGrid  # noqa: E402
+from ms2cl_ros.training import losses  # noqa: E402
+from ms2cl_ros.training.ablate import variants  # noqa: E402
+from ms2cl_ros.training.data import camera_input, crop, draw_batch, lidar_input, look_of  # noqa: E402
+from ms2cl_ros.training.experiment import Experiment, from_tree, load, overridden, to_tree  # noqa: E402
+from ms2cl_ros.training.export import contract, export  # noqa: E402
+from ms2cl_ros.training.model import CrossModalModel  # noqa: E402
+from ms2cl_ros.training.shards import Shards  # noqa: E402
+from ms2cl_ros.training.train import Run  # noqa: E402
+from ms2cl_ros.training.validate import held_out_figures  # noqa: E402
+
+CONFIG = Path(__file__).resolve().parents[1] / "config" / "training"
+
+
+def convnet() -> Experiment:
+    trunk = dataclasses.replace(tiny().model.camera, kind="convnet", width=8, depths=(1, 0, 1, 1))
+    return changed(tiny(), model={"camera": trunk, "lidar": trunk, "students": (1, 2), "decoder": (8, 8, 16)})
+
+
+def global_pooling() -> Experiment:
+    return changed(tiny(), model={"around": False, "columns": 1})
+
+
+def resized_part() -> Experiment:
+    """Ten rows and 96 columns of the shards' turn, and the picture, both at 32 x 32."""
+    grid = AngularGrid(10, 96, 0.0, 0.8, 1.125)
+    part = changed(global_pooling(), data={"packed": tiny().lidar.grid, "turns": 1.0}, camera={"size": (32, 32)},
+                   lidar={"grid": grid, "size": (32, 32)}, model={"head": "projection"})
+    return dataclasses.replace(part, range_map=None)
+
+
+def shared() -> Experiment:
+    both = resized_part()
+    return changed(both, camera={"channels": ("red", "green"), "mean": (0.0, 0.0), "std": (1.0, 1.0)},
+                   model={"shared": True})
+
+
+def lip_losses() -> Experiment:
+    return changed(tiny(), model={"head": "projection"}, loss={"kind": "liploc", "distance": "relational"})
+
+
+def mean_square() -> Experiment:
+    return changed(tiny(), loss={"distance": "mse", "queue": 50})
+
+
+def patches() -> Experiment:
+    trunk = dataclasses.replace(tiny().model.camera, stem="patch")
+    return changed(tiny(), model={"camera": trunk, "lidar": trunk, "around": False})
+
+
+OPTIONS = [convnet, global_pooling, resized_part, shared, lip_losses, mean_square, patches]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda o: o.__name__)
+def test_every_option_trains_and_is_asked(option, tmp_path: Path) -> None:
+    experiment = from_tree(to_tree(option()))
+    assert experiment == option()
+    shards = Shards([write_shard(tmp_path / "part.npz")], experiment)
+    run = Run(experiment, shards, tmp_path)
+    before = {n: p.clone() for n, p in run.model.named_parameters()}
+    terms = [run.advance() for _ in range(2)]
+    assert all(math.isfinite(v) for t in terms for v in t.values())
+    still = [n for n, p in run.model.named_parameters() if torch.equal(p, before[n])]
+    assert not still or (experiment.loss.kind == "liploc" and still == ["log_scale"])
+    figures = held_out_figures(run.model.eval(), experiment, shards)
+    assert figures["pairs"] == 3 and 0 <= figures["cities"]["nearby"]["recall@1"] <= 1
+
+
+@pytest.mark.parametrize("option", [convnet, shared], ids=lambda o: o.__name__)
+def test_every_option_is_exported(option, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx is needed to export")
+    experiment = option()
+    model = CrossModalModel(experiment).eval()
+    made = export(experiment, model, {"pairs": 1, "streets": 1, "step": 1, "seconds": 1.0}, tmp_path / "made")
+    assert from_tree(made.training["experiment"]) == experiment
+    assert made.camera.size == experiment.camera.pixels
+
+
+def test_mse_is_the_mean_square_and_relational_asks_who_is_alike() -> None:
+    teacher = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert losses.distillation(teacher, [teacher + 0.5], distance="mse").item() == pytest.approx(0.25)
+    turned = teacher.flip(1)
+    assert losses.distillation(teacher, [turned], distance="cosine").item() == pytest.approx(1.0)
+    assert losses.distillation(teacher, [turned], distance="relational").item() == pytest.approx(0.0, abs=1e-6)
+    # the student finds pair 2 like 1, the teacher like 0: rows 0, 1, 2 of (1, 0), (0.5, 0.5), (1, 0) at temperature 1
+    other = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    p = math.e / (1 + math.e)
+    first = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
+    second = 0.5 * math.log(0.5 / (1 - p)) + 0.5 * math.log(0.5 / p)
+    third = p * math.log(p / (1 - p)) + (1 - p) * math.log((1 - p) / p)
+    found = losses.distillation(teacher, [other], distance="relational", temperature=1.0).item()
+    assert found == pytest.approx((first + second + third) / 3, abs=1e-5)
+
+
+def test_lip_loc_takes_soft_targets_from_within_the_modalities() -> None:
+    camera, lidar = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    # logits 2 on the diagonal, targets softmax((4 + 1) / 2) there
+    target, chance = 1 / (1 + math.exp(-2.5)), 1 / (1 + math.exp(-2.0))
+    want = -target * math.log(chance) - (1 - target) * math.log(1 - chance)
+    assert losses.lip_loc(camera, lidar).item() == pytest.approx(want, abs=1e-6)
+
+
+def test_windows_of_earlier_batches_are_negatives_unless_they_are_near() -> None:
+    camera = windows = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    queue = losses.Queue(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long), torch.zeros(0))
+    queue.push(torch.ones(1, 1, 2) * 9, torch.tensor([7]), torch.tensor([0.0]), most=4)
+    queue.push(windows[:, None].repeat(1, 2, 1), torch.tensor([1, 2]), torch.tensor([0.0, 5.0]), most=4)
+    assert queue.street.tolist() == [1, 1, 2, 2], "the oldest is forgotten"
+    strangers = queue.strangers(torch.tensor([1, 2]), torch.tensor([2.0, 9.0]), 3.5)
+    assert strangers.tolist() == [[False, False, True, True], [True, True, True, True]]
+    column, near = torch.zeros(2, dtype=torch.long), torch.eye(2, dtype=torch.bool)
+    found = losses.contrast(camera, windows[:, None], column, torch.tensor(0.0), near, queue.windows, strangers).item()
+    # image 0: e against 1 and twice 1; image 1: e against 1, twice 1 and twice e; back: e against 1 each
+    forth = (math.log((math.e + 3) / math.e) + math.log((3 * math.e + 3) / math.e)) / 2
+    assert found == pytest.approx((forth + math.log((math.e + 1) / math.e)) / 2, abs=1e-5)
+
+
+def test_inputs_are_resized_as_the_robot_resizes_them() -> None:
+    experiment = resized_part()
+    sidecar = contract(experiment, CrossModalModel(experiment), {}, {})
+    rng = np.random.default_rng(0)
+    rgb, valid = rng.integers(0, 255, (2, 32, 64, 3), dtype=np.uint8), rng.random((2, 32, 64)) < 0.8
+    mine = camera_input(torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255.0, torch.from_numpy(valid), experiment.camera)
+    # cv2 rounds its weights and its answer: half a grey level, through the normalisation
+    np.testing.assert_allclose(mine.numpy(), projection.camera_tensor(rgb, valid, sidecar.camera), atol=0.02)
+    ranges = rng.uniform(0, 140, (2, 10, 96)).astype(np.float32)
+    heard = lidar_input(torch.from_numpy(ranges), experiment.lidar)
+    np.testing.assert_allclose(heard.numpy(), projection.lidar_tensor(ranges, sidecar.lidar), atol=1e-5)
+
+
+def test_another_part_of_the_turn_has_the_same_middle_as_the_look() -> None:
+    experiment, turn = resized_part(), torch.arange(16.0)[:, None] * 1000 + torch.arange(320.0)
+    found = look_of(turn[None], torch.tensor([100.0]), experiment)
+    assert found.shape == (1, 10, 96)
+    torch.testing.assert_close(found[0], turn[2:12, 84:180], msg="rows from 0.0 degrees, 16 columns more on each side")
+    torch.testing.assert_close(found[:, :, 16:80], crop(turn[None, 2:12], torch.tensor([100]), 64))
+
+
+def test_grids_that_are_no_part_of_the_shards_are_refused(tmp_path: Path) -> None:
+    odd = changed(resized_part(), lidar={"grid": AngularGrid(10, 96, 0.3, 0.8, 1.125)})
+    shards = Shards([write_shard(tmp_path / "part.npz")], odd)
+    with pytest.raises(ConfigError, match="whole cells"):
+        draw_batch(shards, odd, 0)
+    with pytest.raises(DataError, match="whole turns"):
+        Shards([write_shard(tmp_path / "looks.npz", turns=False)], resized_part())
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"loss": {"distance": "euclid"}}, "cosine, mse, relational"), ({"model": {"head": "mlp"}}, "columns, projection"),
+    ({"camera": {"grid": None}}, "whole_image"), ({"lidar": {"size": [9, 9]}}, "round the turn"),
+    ({"schedule": {"device": "tpu"}}, "auto, cpu, cuda"), ({"model": {"camera": {"kind": "vit"}}}, "swin, convnet"),
+    ({"loss": {"kind": "liploc", "queue": 5}}, "infonce")])
+def test_settings_that_are_unknown_or_contradict_each_other_are_refused(changes: dict, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        from_tree(overridden(to_tree(tiny()), changes))
+
+
+def test_a_shared_encoder_wants_inputs_of_one_size() -> None:
+    with pytest.raises(ConfigError, match="one input size"):
+        CrossModalModel(changed(tiny(), model={"shared": True}))
+    model = CrossModalModel(shared())
+    assert model.camera.trunk is model.lidar.trunk and model.camera.teacher is model.lidar.teacher
+
+
+def named(weights: str = "") -> Experiment:
+    """A Swin by timm's name on 224 x 224 pixels."""
+    trunk = dataclasses.replace(tiny().model.camera, width=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=(7, 7),
+                                stem="patch", pretrained="swin_tiny_patch4_window7_224", weights=weights)
+    return changed(dataclasses.replace(shared(), range_map=None), model={"camera": trunk, "lidar": trunk},
+                   camera={"size": (224, 224)}, lidar={"size": (224, 224)})
+
+
+def test_a_swin_of_another_make_than_its_name_says_is_refused() -> None:
+    other = dataclasses.replace(named().model.camera, width=48)
+    with pytest.raises(ConfigError, match="has width 96"):
+        CrossModalModel(changed(named(), model={"camera": other, "lidar": other}))
+
+
+def test_named_weights_come_from_a_file_and_a_missing_one_is_told(tmp_path: Path) -> None:
+    experiment = named(str(tmp_path / "swin.pth"))
+    model = CrossModalModel(experiment)
+    with pytest.raises(DataError, match=r"swin\.pth.*Name a local file"):
+        model.take_pretrained(experiment.model)
+    trunk = model.camera.trunk
+    weights = {**{f"layers.{k}": v for k, v in trunk.stages.state_dict().items()},
+               **{f"patch_embed.{k}": v for k, v in trunk.stem.state_dict().items()},
+               "norm.weight": torch.ones(768), "norm.bias": torch.zeros(768)}
+    torch.save({k: v + 1 for k, v in weights.items()}, tmp_path / "swin.pth")
+    before = {k: v.clone() for k, v in trunk.state_dict().items()}
+    assert model.take_pretrained(experiment.model) == ["camera: swin_tiny_patch4_window7_224"]
+    for name, value in trunk.state_dict().items():
+        torch.testing.assert_close(value, before[name] + (not name.startswith("norms")), msg=name)
+
+
+def test_the_experiment_at_the_papers_scale_is_swin_t_at_224() -> None:
+    experiment = load(CONFIG / "paper_scale.yaml")
+    assert experiment.camera.pixels == experiment.lidar.pixels == (224, 224)
+    assert experiment.lidar.grid is not None and experiment.lidar.grid.turn_columns == 900
+    with torch.device("meta"):
+        sizes = [p.numel() for n, p in CrossModalModel(experiment).camera.trunk.named_parameters() if "norms" not in n]
+    assert sum(sizes) == 27_517_818, "timm's Swin-T without its last norm and its classifier"
+
+
+def test_the_plan_of_the_ten_ablations_builds_every_model() -> None:
+    plan = variants(CONFIG / "ablation" / "ten.yaml", minutes=1.0)
+    sizes = {}
+    for variant in plan:
+        with torch.device("meta"):
+            model = CrossModalModel(variant.experiment)
+        sizes[variant.title] = sum(p.numel() for n, p in model.named_parameters() if ".students." not in n)
+    assert len(plan) == 12, "the ten, what they are held against, and fewer cities"
+    assert sizes["ConvNet"] == pytest.approx(sizes["complete"], rel=0.15)
+    assert {v.experiment.schedule.minutes for v in plan} == {1.0}
