@@ -23,6 +23,7 @@ from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.mapper import headings_around
 from ms2cl_ros.core.sidecar import Sidecar
+from ms2cl_ros.core.strips import first_columns, looks, rounded
 from ms2cl_ros.core.types import RangeImage, Submap, View
 
 IN_A_ROW = 5
@@ -85,30 +86,33 @@ class World:
         grid = self.model.lidar.grid
         return rng.integers(0, len(self.windows["map"]), (2, grid.turn_columns // grid.columns))
 
-    def _headings(self, windows: np.ndarray) -> np.ndarray:
-        """(sectors, D) descriptors -> (headings, D), unit length."""
-        columns = self.model.embedding.columns
-        turn = np.concatenate(list(windows.reshape(len(windows), -1, columns)), axis=1)
-        first = np.round(np.arange(self.headings) * turn.shape[1] / self.headings).astype(int)
-        around = np.concatenate([turn, turn[:, :columns]], axis=1)
-        slices = np.stack([around[:, f:f + columns].reshape(-1) for f in first])
-        return (slices / np.linalg.norm(slices, axis=1, keepdims=True)).astype(np.float32)
+    def _turn(self, windows: np.ndarray) -> np.ndarray:
+        """(sectors, D) descriptors side by side: (numbers, columns of the turn)."""
+        return np.concatenate(list(windows.reshape(len(windows), -1, self.model.embedding.columns)), axis=1)
 
-    def descriptors(self, number: int) -> np.ndarray:
-        """(headings, D) float32 of a view."""
-        at, other = self._sectors(number)
-        here, near = self.windows["map"], self.windows["near"]
-        share = number % IN_A_ROW / (IN_A_ROW - 1)
-        return self._headings(here[at] + share * (near[at] - here[at]) + OTHER_CHANGE * (near[other] - here[other]))
+    def _headings(self, turn: np.ndarray) -> tuple[np.ndarray, bool]:
+        """(headings, D) float32 of a turn, unit length, and whether they all lie on its columns."""
+        width, columns = turn.shape[1], self.model.embedding.columns
+        first = first_columns(headings_around(self.headings), width, columns)
+        near = np.round(-np.arange(self.headings) * width / self.headings).astype(int) if first is None else first
+        return looks(turn, near, columns), first is not None
 
     def query(self, number: int, heading: int) -> np.ndarray:
         """(D,) float32: what a camera there would be embedded as."""
-        return self._headings(self.windows["query"][self._sectors(number)[0]])[heading]
+        return self._headings(self._turn(self.windows["query"][self._sectors(number)[0]]))[0][heading]
 
     def view(self, number: int) -> View:
-        """One view; the first of each submap stands where its LiDAR stood."""
+        """One view, with a strip if the headings lie on its columns; the first of each submap stands where its LiDAR
+        stood."""
+        at, other = self._sectors(number)
+        here, near = self.windows["map"], self.windows["near"]
+        share = number % IN_A_ROW / (IN_A_ROW - 1)
+        change = share * (near[at] - here[at]) + OTHER_CHANGE * (near[other] - here[other])
+        strip = rounded(self._turn(here[at] + change))
+        descriptors, whole = self._headings(strip)
         T = transform([2.0 * (number % ROAD), 20.0 * (number // ROAD), 0.0])
-        return View(T, headings_around(self.headings), self.descriptors(number), rendered=number % self.views_each > 0)
+        return View(T, headings_around(self.headings), descriptors, rendered=number % self.views_each > 0,
+                    strip=strip if whole else None)
 
     def submap(self, number: int) -> Submap:
         """The submap of a view that is its first, with points where wanted."""

@@ -74,7 +74,8 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
     from ms2cl_ros.tools.passes import asking_and_mapped
     from ms2cl_ros.tools.protocols import B1_SPLITS, E_SECONDS, Protocol
     from ms2cl_ros.tools.score_kinds import weigher
-    asking, mapped = asking_and_mapped(_passes(data), _passes(map_) if map_ else [])
+    other = map_ if map_ is not None and map_.resolve() != data.resolve() else None
+    asking, mapped = asking_and_mapped(_passes(data), _passes(other) if other else [])
     alone = asking is mapped
     chosen = [Protocol(letter, axes, split or B1_SPLITS.get(asking.sequence, 0),
                        seconds if seconds >= 0 else E_SECONDS * alone, metres, online, alone) for letter in protocol]

@@ -116,8 +116,9 @@ def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording w
     topics = Topics(image=image, camera_info=camera_info, points=points, poses=poses)
     source, *tests = (open_source(path, config, topics) for path in (bag, *(test or ())))
     settings = AdaptConfig(minutes=minutes, steps=steps, learning_rate=learning_rate, threads=threads, seed=seed)
-    made, report = adapt_model(source, model_folder(model), output, settings, rehearse or (), tests,
-                               lambda line: console.print(line, highlight=False))
+    with bar("reading") as progress:
+        made, report = adapt_model(source, model_folder(model), output, settings, rehearse or (), tests,
+                                   lambda line: console.print(line, highlight=False), progress)
     _print_adapted(report)
     console.print(f"{made.name} in {output}: set encoder.model to that path; maps made before need "
                   "`ms2cl database reembed`", highlight=False)

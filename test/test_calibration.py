@@ -39,26 +39,25 @@ def trials(n: int, rivals: int = 12, weights: tuple[float, float] = (20.0, 0.6),
 
 
 def test_the_weights_that_made_the_answers_are_found_again():
-    known = fit(trials(600))
+    known = fit(trials(400))
     assert known.both is not None
-    assert known.both.score == pytest.approx(20.0, rel=0.15)
-    assert known.both.ranges == pytest.approx(0.6, rel=0.15)
+    assert known.both.score == pytest.approx(20.0, rel=0.25)
+    assert known.both.ranges == pytest.approx(0.6, rel=0.25)
     assert known.confidence.slope == pytest.approx(1.0, abs=0.2)
     assert known.alone.ranges == 0.0
 
 
 def test_probabilities_of_unseen_answers_are_what_they_say():
-    known = fit(trials(500))
-    said, right = fitting.said_and_right(trials(1500, seed=1), known)
+    said, right = fitting.said_and_right(trials(500, seed=1), fit(trials(200)))
     # a tenth of the trials is taken to come from outside the map, and none of these does
-    assert reliability(said, right).error < 0.07
+    assert reliability(said, right).error < 0.1
     assert said.std() > 0.2
 
 
 @pytest.mark.parametrize("rivals", [8, 30])
 def test_a_map_of_another_size_hardly_changes_what_is_said(rivals):
-    said, right = fitting.said_and_right(trials(1200, rivals=rivals, seed=2), fit(trials(500)))
-    assert reliability(said, right).error < 0.1
+    said, right = fitting.said_and_right(trials(400, rivals=rivals, seed=2), fit(trials(200)))
+    assert reliability(said, right).error < 0.12
 
 
 def test_without_range_scores_the_descriptor_is_weighed_for_itself():
@@ -70,7 +69,7 @@ def test_without_range_scores_the_descriptor_is_weighed_for_itself():
 
 
 def test_few_trials_hardly_change_what_is_known_beforehand():
-    start = fit(trials(600))
+    start = fit(trials(200))
     assert start.both is not None
     again = fit(trials(24, weights=(5.0, 0.1), seed=3), start=start)
     assert again.both is not None

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 pytest.importorskip("rclpy")
@@ -46,6 +48,20 @@ def test_save_writes_a_copy_that_opens_while_mapping_goes_on(ros, tiny_model, tm
     with open_map(tmp_path / "copies" / "copy.db", sidecar.load(tiny_model), write=False) as copy:
         assert copy.count() == 4
         assert copy.check() == []
+
+
+def test_clouds_are_mapped_while_a_copy_is_being_written(ros, tiny_model, tmp_path, monkeypatch):
+    robot, go = mapping(ros, tiny_model, tmp_path), threading.Event()
+    monkeypatch.setattr(robot.mapper.store, "save", lambda path: go.wait(20.0))
+    client = robot.node.create_client(Trigger, "submap_mapper/save")
+    assert ros.spin_until(client.service_is_ready)
+    answer = client.call_async(Trigger.Request())
+    ros.spin_until(lambda: False, 0.2)
+    robot.drive(9.0, 4)
+    assert ros.spin_until(lambda: robot.mapper.store.count() == 5, 10.0)
+    assert not answer.done()
+    go.set()
+    assert ros.spin_until(answer.done)
 
 
 def test_save_beside_the_map_has_the_time_in_its_name(ros, tiny_model, tmp_path):

@@ -330,7 +330,7 @@ def test_the_matcher_waits_for_a_map_and_opens_it_when_it_appears(ros, tiny_mode
     robot.connected("points", "odometry", "image", "camera_info")
     robot.pub["camera_info"].publish(camera_info(0.5))
     ros.spin_until(lambda: matcher._info)
-    ros.spin_until(lambda: matcher._matcher)
+    ros.spin_until(lambda: matcher.map.opened)
     robot.pub["image"].publish(image(0.6, 3))
     assert ros.spin_until(counted(matcher, "empty map"))
     robot.drive(1.0, 3)
@@ -345,7 +345,7 @@ def test_a_map_that_was_replaced_is_opened_anew(city, ros, tiny_model, tmp_path)
     other = tmp_path / "other.db"
     open_map(other, sidecar.load(tiny_model), write=True).close()
     other.replace(path)
-    assert ros.spin_until(lambda: city.matcher._store is not None and city.matcher._store.count() == 0)
+    assert ros.spin_until(lambda: city.matcher.map.store is not None and city.matcher.map.store.count() == 0)
 
 
 def test_a_damaged_view_is_left_out_with_a_warning_and_the_rest_of_the_map_serves(city, ros, tmp_path):
@@ -416,7 +416,7 @@ def test_extrinsics_and_poses_come_from_tf(ros, tiny_model, tmp_path):
     assert ros.spin_until(counted(mapper, "no transform"))
     assert "'lidar'" in mapper.health.verdict()[1]
     robot.pub["image"].publish(image(1.0, 2))
-    assert ros.spin_until(lambda: matcher._matcher)
+    assert ros.spin_until(lambda: matcher.map.opened)
     robot.pub["image"].publish(image(1.1, 2))
     assert ros.spin_until(counted(matcher, "no transform"))
     assert "'camera'" in matcher.health.verdict()[1]

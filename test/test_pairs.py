@@ -9,11 +9,12 @@ import pytest
 import recordings
 
 from ms2cl_ros.core.errors import DataError
+from ms2cl_ros.core.geometry import rotation_z
 from ms2cl_ros.core.sidecar import CameraInput
 from ms2cl_ros.core.types import AngularGrid
 from ms2cl_ros.training import pairs
 from ms2cl_ros.training.neighbours import neighbourhoods, placed
-from ms2cl_ros.training.pairs import PairsConfig, pack, rows, scene_of, write_shard
+from ms2cl_ros.training.pairs import PairsConfig, Road, pack, rows, scene_of, write_shard
 
 LIDAR = AngularGrid(24, 80, 5.2, 0.8, 0.9)
 CAMERA = CameraInput("", "", "angular_grid", AngularGrid(32, 80, 11.6, 0.8, 0.9), (32, 80), ("red",), (0.0,), (1.0,))
@@ -166,3 +167,20 @@ def test_the_command_packs_every_recording_of_a_folder(tmp_path):
     assert sorted(p.name for p in (tmp_path / "shards").iterdir()) == ["one.npz", "two.npz"]
     refused = CliRunner().invoke(app, ["pairs", str(tmp_path / "data"), "-o", str(tmp_path / "all.npz")])
     assert isinstance(refused.exception, DataError) and "name a folder" in str(refused.exception)
+
+
+def test_a_place_come_to_again_the_same_way_round_keeps_its_metres():
+    road = Road()
+    poses = [(x, 0.0, 0.0) for x in range(40)] + [(x, 1.0, 0.2) for x in range(5)] + [(30.0, 1.0, np.pi)]
+    found = []
+    for travelled, (x, y, heading) in enumerate(poses):
+        T = rotation_z(heading)
+        T[:2, 3] = x, y
+        found.append(road.along(float(travelled), T))
+    assert found[:40] == list(range(40))
+    assert found[40:45] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert found[45] == 45.0  # the other way round it looks like another place
+
+
+def test_without_poses_no_place_is_known_again():
+    assert [Road().along(float(s), None) for s in range(3)] == [0.0, 1.0, 2.0]

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import FAR, wall
@@ -122,6 +124,25 @@ def test_the_error_of_a_trajectory_forgives_where_it_lies_but_not_its_size():
     bigger = truth.copy()
     bigger[:, :3, 3] *= 1.1
     assert ate(bigger, truth)["level"] == pytest.approx(4.0, rel=0.01)
+
+
+def test_the_report_holds_errors_trajectories_and_a_picture(tmp_path):
+    for package in ("trimesh", "matplotlib"):
+        pytest.importorskip(package)
+    import run
+    truth = laps()
+    odometry, true = drifting(truth), closures(truth)
+    known = with_false_ones(closures(truth, known=True), truth, 0.5, seed=3)
+    forms = [run.Form(name, "odometry", truth, odometry, seen, solve(odometry, true), solve(odometry, true[::2]))
+             for name, seen in (("own past", true), ("map", known))]
+    run.report(tmp_path, forms)
+    told = json.loads((tmp_path / "summary.json").read_text())
+    assert told["own past"]["closures"] == told["own past"]["right"] == told["own past"]["believed"] == len(true)
+    assert told["own past"]["median_off"] == pytest.approx(0.0, abs=1e-6)
+    assert told["map"]["right"] == len(known) / 2
+    assert told["map"]["ate"]["odometry"]["space"] == pytest.approx(ate(odometry, truth)["space"])
+    assert len((tmp_path / "form2_closures.tum").read_text().splitlines()) == len(truth)
+    assert cv2.imread(str(tmp_path / "slam.png")).std() > 10
 
 
 def test_simulated_wheels_drive_too_far_and_bend():

@@ -19,6 +19,7 @@ from ms2cl_ros.core.errors import ModelError, StoreError
 from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.core.mapper import embedded, headings_around
 from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.maps.records import ViewRecord
 from ms2cl_ros.core.maps.recovery import recover
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.sidecar import Embedding, Sidecar, sha256
@@ -209,6 +210,15 @@ def test_a_view_whose_strip_does_not_give_its_descriptors_is_refused_and_nothing
             with pytest.raises(StoreError, match="strip"):
                 store.add(dataclasses.replace(submap(1.0), views=(view,)))
         assert store.count() == 0
+
+
+def test_a_record_with_half_a_strip_fits_no_map():
+    record = ViewRecord.of(seen(1.0), 1, np.eye(4))
+    assert record.fits(320)
+    assert not record.fits(300)
+    for blob in (b"", b"\1", record.strip[:4], record.strip[:-2], record.strip + b"\0\0"):
+        assert not dataclasses.replace(record, strip=blob).fits(320)
+    assert not dataclasses.replace(record, descriptors=b"\0" * 4).fits(320)
 
 
 @pytest.mark.parametrize("harm", ["bit", "gone", "appeared"])

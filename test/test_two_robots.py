@@ -46,7 +46,7 @@ class Rover(Robot):
             assert self.ros.spin_until(lambda: self.mapper.health.processed > done, PATIENCE)  # noqa: B023
 
     def knows(self, count):
-        return self.ros.spin_until(lambda: self.matcher._store.count() == count, PATIENCE)
+        return self.ros.spin_until(lambda: self.matcher.map.store.count() == count, PATIENCE)
 
     def finds(self, place, t):
         """Whether an image of the place is matched within half a metre."""
@@ -94,7 +94,7 @@ def test_one_wrong_match_does_not_send_for_another_part_of_the_map(ros, server, 
     rover, asked = Rover(ros, "a", server.database(), tiny_model, tmp_path), []
     rover.map(range(4))
     assert rover.knows(4)
-    monkeypatch.setattr(rover.matcher._store, "look_around", lambda xy: asked.append(xy))
+    monkeypatch.setattr(rover.matcher.map.store, "look_around", lambda xy: asked.append(xy))
     assert all(rover.finds(place, 20.0 + i) for i, place in enumerate([1, 1, 1, 3, 1, 1, 1, 1, 1, 3]))
     assert ros.spin_until(lambda: len(asked) == 2)
     assert [round(float(x)) for x, _ in asked] == [10, 10]

@@ -124,14 +124,19 @@ def with_false_ones(closures: Sequence[Closure], odometry: np.ndarray, share: fl
     return out
 
 
-def aligned(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`estimate` (n, 4, 4) turned and shifted as a whole onto `truth`, by least squares of positions, without scale."""
+def onto(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`T_truth_estimate` that lays poses (n, 4, 4) best onto others: least squares of positions, without scale."""
     a, b = estimate[:, :3, 3], truth[:, :3, 3]
     U, _, Vt = np.linalg.svd((b - b.mean(0)).T @ (a - a.mean(0)))
     T = np.eye(4)
     T[:3, :3] = U @ np.diag([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))]) @ Vt
     T[:3, 3] = b.mean(0) - T[:3, :3] @ a.mean(0)
-    return T @ estimate
+    return T
+
+
+def aligned(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`estimate` (n, 4, 4) turned and shifted as a whole `onto` the truth."""
+    return onto(estimate, truth) @ estimate
 
 
 def ate(estimate: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -15,14 +15,14 @@ from typing import Annotated, Any
 import front_end
 import numpy as np
 import typer
-from pose_graph import STEP, Closure, Solution, aligned, ate, solve, with_false_ones
+from pose_graph import STEP, Closure, Solution, aligned, ate, onto, solve, with_false_ones
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
-from ms2cl_ros.core.geometry import quaternion
+from ms2cl_ros.core.geometry import inverse, quaternion
 from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.training.city.drive import synthesize
 from ms2cl_ros.training.city.passes import DrivePass
@@ -33,6 +33,8 @@ from ms2cl_ros.training.city.recipe import Day, Recipe
 PASSES = (DrivePass(), DrivePass(lateral_offset=0.3, day=Day(1, car_change=0.1), light=1),
           DrivePass(lidar=False, lateral_offset=-0.35, start=1.1, day=Day(2), light=2))
 FALSE_SHARE = 0.2
+# A closure no more than this off is right, as in place recognition's protocols.
+RIGHT_METRES = 5.0
 # One step of wheel odometry, ROS order: metres and radians. Height and tilt are bound only by the map.
 WHEEL_STEP = np.array([0.1, 0.05, 0.1, *np.deg2rad([0.5, 0.5, 0.5])])
 console = Console()
@@ -50,10 +52,18 @@ class Form:
     closed: Solution
     with_false: Solution
 
+    def off(self) -> np.ndarray:
+        """(m,) level metres that each closure as it came is off; against a map, once that is laid onto the truth."""
+        T = onto(self.closed.poses, self.truth)
+        true = [inverse(T if c.partner is None else self.truth[c.partner]) @ self.truth[c.index] for c in self.closures]
+        return np.array([np.hypot(*(A[:2, 3] - c.T_partner_base[:2, 3])) for A, c in zip(true, self.closures)])
+
     def figures(self) -> dict[str, Any]:
         """Everything that is written to `summary.json` about it; metres."""
+        off = self.off()
         ways = {"odometry": self.odometry, "closures": self.closed.poses, "with_false": self.with_false.poses}
         return {"odometry": self.odometry_name, "poses": len(self.truth), "closures": len(self.closures),
+                "right": int((off < RIGHT_METRES).sum()), "median_off": float(np.median(off)) if len(off) else None,
                 "believed": int((self.closed.weights > 0.5).sum()), "false_share": FALSE_SHARE,
                 "metres": float(np.linalg.norm(np.diff(self.truth[:, :3, 3], axis=0), axis=1).sum()),
                 "ate": {name: ate(poses, self.truth) for name, poses in ways.items()}}
@@ -110,11 +120,11 @@ def straighten(map_file: Path, config: Config, frames: Sequence[front_end.Frame]
 
 def report(out: Path, forms: Sequence[Form]) -> None:
     """Prints the errors, and writes them, the trajectories (TUM) and the picture."""
-    table = Table("ATE, m (and level)", "odometry", "with closures", "20 % of them false", "closures, believed")
+    table = Table("ATE, m (and level)", "odometry", "with closures", "20 % of them false", "closures, right, believed")
     for f in forms:
         figures = f.figures()
         table.add_row(f.name, *(f"{e['space']:.2f} ({e['level']:.2f})" for e in figures["ate"].values()),
-                      f"{figures['closures']}, {figures['believed']}")
+                      f"{figures['closures']}, {figures['right']}, {figures['believed']}")
     console.print(table)
     (out / "summary.json").write_text(json.dumps({f.name: f.figures() for f in forms}, indent=2) + "\n")
     for k, f in enumerate(forms, 1):

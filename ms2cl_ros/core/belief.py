@@ -147,12 +147,17 @@ class Belief:
         return float(np.hypot(*moved[:2])) >= self.model.look or turned >= LOOK_RADIANS
 
     def _close_look(self) -> None:
-        """What it told counts for good; a little of all mass is set free."""
+        """What it told counts for good; a little of all mass is set free.
+
+        A hypothesis that has stayed where it was, as one may without odometry, stays in its own look: a view that many
+        places resemble is found again and again, and that must not add up.
+        """
         leak, known = self.model.leak, self.hypotheses
         freed, back, away = leak * known.weights.sum() / 2, leak * self.outside, leak * self.elsewhere
         self.elsewhere += freed + back - away
         self.outside += freed + away - back
-        self.hypotheses = replace(known, weights=(1.0 - leak) * known.weights, seen=np.zeros(len(known)))
+        known = known.moved_on(self.model.look / 2, LOOK_RADIANS / 2)
+        self.hypotheses = replace(known, weights=(1.0 - leak) * known.weights)
         self._begin_look()
 
     # measurement ---------------------------------------------------------------------------------------------------
@@ -160,11 +165,11 @@ class Belief:
     def observe(self, candidates: Sequence[Candidate]) -> None:
         """Takes in the candidates of one image, with their evidence; none at all speaks against the whole map."""
         self._images += 1
+        miss, known = self.model.miss, replace(self.hypotheses, images=self.hypotheses.images + 1.0)
         share = max(1.0 / self._images, 1.0 / MEMORY)
-        miss, known = self.model.miss, self.hypotheses
         told, known = self._listen(candidates, known) if candidates else (np.full(len(known), miss), known)
         born = self._born(candidates, share, self.hypotheses) if candidates else Hypotheses.none()
-        change = share * (told - known.seen)
+        change = np.maximum(1.0 / known.images, 1.0 / MEMORY) * (told - known.seen)
         known = replace(known, weights=known.weights * np.exp(change), seen=known.seen + change)
         change_elsewhere = share * (miss - self._seen_elsewhere)
         self.elsewhere *= float(np.exp(change_elsewhere))
@@ -183,7 +188,8 @@ class Belief:
         shares = np.exp(said - best[:, None])
         shares *= np.exp(best - told)[:, None] / shares.sum(1, keepdims=True)
         # by odometry, later images of a look tell less and less of where it is, together at most 1.7 times the first
-        pulled = known.pulled(off, shares, noise if self._moved is None else noise * self._images**2)
+        repeated = np.ones(len(known)) if self._moved is None else known.images**2
+        pulled = known.pulled(off, shares, noise * repeated[:, None, None])
         ground = np.array([c.T_map_base for c in candidates])[shares.argmax(1)]
         grounds = np.where((best > 0.0)[:, None, None], ground, known.grounds)
         return told, replace(pulled, grounds=grounds, shown=best > 0.0)
@@ -207,7 +213,8 @@ class Belief:
         spread[:, :3, :3], spread[:, 3, 3] = _noise(candidates[0]), SPEED**2
         self._heading_step = candidates[0].heading_step
         return Hypotheses(prior * np.exp(change), np.column_stack([poses, np.zeros(k)]), spread,
-                          self._seen_elsewhere + change, np.array([c.T_map_base for c in candidates]), best > 0.0)
+                          self._seen_elsewhere + change, np.full(k, float(self._images)), poses,
+                          np.array([c.T_map_base for c in candidates]), best > 0.0)
 
     def _tidy(self, known: Hypotheses) -> None:
         """Merges, keeps the heaviest, gives the mass of the others to the rest of the map; all mass sums to 1."""

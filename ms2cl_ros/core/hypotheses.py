@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ SPEED_NOISE = 1.0
 class Hypotheses:
     """n of them. `weights` (n,): probability; `poses` (n, 4): x y yaw speed, map frame; `spreads` (n, 4, 4).
 
-    `seen` (n,): nats that the present look has told of each. `grounds` (n, 4, 4): `T_map_base` of the view that each
+    `seen` (n,): nats that the present look has told of each, in so many `images` (n,), since it was at `origins` (n, 3):
+    x y yaw. `grounds` (n, 4, 4): `T_map_base` of the view that each
     was last seen from, whose height and tilt it keeps. `shown` (n,) bool: whether the last image spoke for it.
     """
 
@@ -27,6 +28,8 @@ class Hypotheses:
     poses: np.ndarray
     spreads: np.ndarray
     seen: np.ndarray
+    images: np.ndarray
+    origins: np.ndarray
     grounds: np.ndarray
     shown: np.ndarray
 
@@ -36,19 +39,23 @@ class Hypotheses:
     @classmethod
     def none(cls) -> Hypotheses:
         """No hypothesis at all."""
-        return cls(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4, 4)), np.zeros(0), np.zeros((0, 4, 4)),
-                   np.zeros(0, bool))
+        return cls(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 4, 4)), np.zeros(0), np.zeros(0), np.zeros((0, 3)),
+                   np.zeros((0, 4, 4)), np.zeros(0, bool))
 
     def taken(self, chosen: np.ndarray) -> Hypotheses:
         """Those with these numbers, in that order."""
-        return Hypotheses(self.weights[chosen], self.poses[chosen], self.spreads[chosen], self.seen[chosen],
-                          self.grounds[chosen], self.shown[chosen])
+        return Hypotheses(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
     def joined(self, others: Hypotheses) -> Hypotheses:
         """Both lists, one after the other."""
-        pairs = ((self.weights, others.weights), (self.poses, others.poses), (self.spreads, others.spreads),
-                 (self.seen, others.seen), (self.grounds, others.grounds), (self.shown, others.shown))
-        return Hypotheses(*(np.concatenate(p) for p in pairs))
+        return Hypotheses(*(np.concatenate([getattr(h, f.name) for h in (self, others)]) for f in fields(self)))
+
+    def moved_on(self, metres: float, radians: float) -> Hypotheses:
+        """Begins a new look at those that have moved or turned so far; what the last one told of them stays told."""
+        off = self.poses[:, :3] - self.origins
+        new = (np.hypot(off[:, 0], off[:, 1]) >= metres) | (np.abs(wrapped(off[:, 2])) >= radians)
+        return replace(self, seen=np.where(new, 0.0, self.seen), images=np.where(new, 0.0, self.images),
+                       origins=np.where(new[:, None], self.poses[:, :3], self.origins))
 
     def driven(self, move: np.ndarray, covariance: np.ndarray, seconds: float) -> Hypotheses:
         """After a `move` (3,) forward, left, yaw with a `covariance` (3, 3), which took `seconds`."""
@@ -92,6 +99,8 @@ class Hypotheses:
     def pulled(self, off: np.ndarray, shares: np.ndarray, noise: np.ndarray) -> Hypotheses:
         """Kalman update by all sightings (n, k, 3) off, each for its share (n, k) of being the hypothesis's own.
 
+        `noise`: covariance of a sighting, (3, 3), or (n, 3, 3) for each hypothesis.
+
         This is probabilistic data association: what the shares leave open widens the covariance.
         """
         S = self.spreads[:, :3, :3] + noise
@@ -132,7 +141,8 @@ class Hypotheses:
         poses = self.poses[heads] + mean
         poses[:, 2] = wrapped(poses[:, 2])
         return Hypotheses(total, poses, _summed(share[:, None, None] * around, group, len(heads)),
-                          _summed(share * self.seen, group, len(heads)), self.grounds[heads],
+                          _summed(share * self.seen, group, len(heads)), self.images[heads], self.origins[heads],
+                          self.grounds[heads],
                           _summed(share * self.shown, group, len(heads)) > 0.5)
 
 

@@ -113,14 +113,14 @@ class Verifier:
              seen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(K, row shifts, column shifts) float64 log-likelihood ratios, and the (K,) headings at column shift 0."""
         exponents = self._likelihood.exponents[:, self._used].astype(np.float32)
-        window, middle = self._windows(coarse, headings)
-        weights = np.where(outlines(window), exponents[1][:, None], exponents[0][:, None])
+        window, at, middle = self._windows(coarse, headings)
+        weights = np.where(at, exponents[1][:, None], exponents[0][:, None])
         return self._summed(self._ratio(logits, seen), window, weights, window[0].size)[:, :, 0], middle
 
     def by_row(self, logits: np.ndarray, coarse: np.ndarray, headings: np.ndarray) -> np.ndarray:
         """(K, row shifts, 2, rows used, column shifts): the same without exponents, cells off and at outlines apart."""
-        window, _ = self._windows(coarse, headings)
-        at, ratio = outlines(window), self._ratio(logits, None)
+        window, at, _ = self._windows(coarse, headings)
+        ratio = self._ratio(logits, None)
         return np.stack([self._summed(ratio, window, part.astype(np.float32), window.shape[2]) for part in (~at, at)],
                         axis=2)
 
@@ -139,14 +139,17 @@ class Verifier:
                            shape=(len(ends) - 1, len(table)), copy=False)
         return (where @ table).astype(np.float64).reshape(len(window), shifts, window[0].size // cells, -1)
 
-    def _windows(self, coarse: np.ndarray, headings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(K, rows used, columns + 2 shifts) uint8 around each heading, and the (K,) headings they are centred on."""
+    def _windows(self, coarse: np.ndarray, headings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(K, rows used, columns + 2 shifts) uint8 around each heading, bool where they are at an outline, and the (K,)
+        headings they are centred on."""
         turn, wide = coarse.shape[2], self._map.columns + 2 * COLUMN_SHIFTS
         first = np.floor((0.5 - np.asarray(headings) / (2 * np.pi)) * turn - wide / 2 + 0.5).astype(int)
         used = coarse[:, self._used]
-        round_the_turn = np.concatenate([used, used[:, :, :wide]], axis=2)
-        window = np.stack([r[:, f:f + wide] for r, f in zip(round_the_turn, first % turn)])
-        return window, np.pi - (first + wide / 2) * (2 * np.pi / turn)
+        round_the_turn = np.concatenate([used, used[:, :, :wide + 2]], axis=2)
+        # a column more on either side, as an outline is seen against the neighbours
+        cut = np.stack([r[:, f:f + wide + 2] for r, f in zip(round_the_turn, (first - 1) % turn)])
+        middle = np.pi - (first + wide / 2) * (2 * np.pi / turn)
+        return np.ascontiguousarray(cut[:, :, 1:-1]), outlines(cut)[:, :, 1:-1], middle
 
 
 def shifted(ratio: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from nav_msgs.msg import Path as PathMessage
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -36,7 +37,8 @@ class MapServices:
                  moved: Callable[[], None]) -> None:
         self._node, self._store, self._config, self._health = node, store, config, health
         self._begin, self._moved = begin, moved
-        node.create_service(Trigger, "~/save", self._save)
+        # in a group of its own: a callback that waits holds up all others of its group
+        node.create_service(Trigger, "~/save", self._save, callback_group=ReentrantCallbackGroup())
         node.create_service(Trigger, "~/new_session", self._new_session)
         node.create_subscription(PathMessage, "~/update_poses", self._update, qos.RESULTS)
 

@@ -26,7 +26,8 @@ from ms2cl_ros.tools.side_by_side import SideBySide
 
 # As RViz shows it: the colours are made for a dark ground.
 GROUND, SUBMAPS, INK = "#303030", "#a0aab9", "#e6e6e6"
-MARGIN, CLOSE = 30.0, 60.0
+MARGIN, CLOSE = 30.0, 20.0
+LEGEND = "grey: submaps   blue: route   pink: belief   orange: candidates   white: to the matched submap"
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ def draw(path: Path, sight: Sight) -> None:
     whole, close = rows[0].subplots(1, 2)
     base = sight.match.T_map_base[:2, 3]
     places = np.concatenate([sight.submaps[:, :2], base[None]])
-    _plan(whole, sight, places.min(0) - MARGIN, places.max(0) + MARGIN, "the whole map")
-    _plan(close, sight, base - CLOSE, base + CLOSE, f"{2 * CLOSE:.0f} m around the base")
+    _plan(whole, sight, places.min(0) - MARGIN, places.max(0) + MARGIN, "the whole map, metres", 6.0)
+    _plan(close, sight, base - CLOSE, base + CLOSE, "around the base, metres", 40.0)
+    rows[0].suptitle(LEGEND, color=INK, fontsize=9)
     below = rows[1].subplots()
     below.imshow(sight.pair, interpolation="nearest")
     below.set_axis_off()
@@ -106,9 +108,9 @@ def draw(path: Path, sight: Sight) -> None:
     plt.close(figure)
 
 
-def _plan(axes: Any, sight: Sight, low: np.ndarray, high: np.ndarray, title: str) -> None:
+def _plan(axes: Any, sight: Sight, low: np.ndarray, high: np.ndarray, title: str, dot: float) -> None:
     axes.set_facecolor(GROUND)
-    axes.scatter(*sight.submaps[:, :2].T, s=6, color=SUBMAPS, linewidths=0, zorder=1)
+    axes.scatter(*sight.submaps[:, :2].T, s=dot, color=SUBMAPS, linewidths=0, zorder=1)
     for shape in sight.shapes:
         PAINT[shape.kind](axes, shape)
     axes.set_aspect("equal")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,17 @@ def figures(encoder: Embedder, pairs: Arrays, asking: np.ndarray, radius: float)
 
 
 def adapt_model(source: Source, folder: Path, out: Path, config: AdaptConfig, rehearsal: Sequence[Path] = (),
-                tests: Sequence[Source] = (), say: Say = print) -> tuple[Sidecar, dict[str, Any]]:
+                tests: Sequence[Source] = (), say: Say = print,
+                progress: Callable[[int, int], None] | None = None) -> tuple[Sidecar, dict[str, Any]]:
     """Writes to `out` the model of `folder`, adapted to a recording; returns its contract and the report.
 
     The report holds, before and after, figures of the part held back and of each recording in `tests`, which nothing
-    is trained on. Raises ConfigError if `out` is there, and as `read_model`, the sources and `adapt` do.
+    is trained on. `progress(done, total)` is called while recordings are read. Raises ConfigError if `out` is there, and as `read_model`, the sources and `adapt` do.
     """
     if out.exists():
         raise ConfigError(f"{out} exists already: name another folder, or remove it")
     contract, experiment, model = read_model(folder)
-    own, *asked = _pairs([source, *tests], contract, config, say)
+    own, *asked = _pairs([source, *tests], contract, config, say, progress)
     parts = split(own[0]["s"], positions(own[0]), config.radius)
     trials = {source.name: (own[0], parts.held_back), **{
         test.name: (arrays[0], np.arange(len(arrays[0]["s"]))) for test, arrays in zip(tests, asked, strict=True)}}
@@ -77,12 +78,13 @@ def adapt_model(source: Source, folder: Path, out: Path, config: AdaptConfig, re
     return sidecar.load(out), report
 
 
-def _pairs(sources: Sequence[Source], contract: Sidecar, config: AdaptConfig, say: Say) -> list[list[Arrays]]:
+def _pairs(sources: Sequence[Source], contract: Sidecar, config: AdaptConfig, say: Say,
+           progress: Callable[[int, int], None] | None) -> list[list[Arrays]]:
     """The variants of the first recording, the first variant of the others."""
     found = []
     for number, source in enumerate(sources):
         settings = PairsConfig(variants=1 if number else config.variants, seed=config.seed)
-        found.append(collect(source, contract.camera, contract.lidar.grid, settings))
+        found.append(collect(source, contract.camera, contract.lidar.grid, settings, progress))
         for note in source.notes:
             say(note)
         say(f"{len(found[-1][0]['s'])} pairs of {source.name}{told(source.dropped)}")
