@@ -63,32 +63,39 @@ def map_command(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a bag w
 @app.command()
 def localize(bag: Path, map_: Annotated[str, typer.Option("--map", "-m", help="a map's file, or its URL")],
              json_: Annotated[Path | None, typer.Option("--json", help="write every match, one JSON a line")] = None,
+             report: Annotated[Path | None, typer.Option(metavar="DIR", help="draw what happened into this folder: "
+                                                         "report.png, report.json, each wrong match")] = None,
              params_file: Params = None, set_: Set = None, image: ImageTopic = "", camera_info: InfoTopic = "",
              poses: PosesTopic = "") -> None:
     """Find the images of BAG in a map. Example: ms2cl localize drive2 --map campus.db
 
     Poses in the bag, if they are in the map's frame, are taken as the truth and recall is printed.
     """
-    from ms2cl_ros.tools.offline import Topics, localize_bag
+    from ms2cl_ros.tools.moments import Watch
+    from ms2cl_ros.tools.offline import Topics, localize_bag, truth
     config = read_config(params_file, set_)
     topics = Topics(image=image, camera_info=camera_info, poses=poses)
+    motion = truth(bag, config, topics)
+    watch = Watch(lambda stamp: motion.base(stamp).T_map_base) if report else None
     with bar("localising") as progress:
-        out = localize_bag(bag, map_, config, topics, progress)
+        out = localize_bag(bag, map_, config, topics, progress, watch)
     if json_:
         json_.write_text("".join(json.dumps(_plain_match(m)) + "\n" for m in out.matches))
     told = sum(m.state == "MATCHED" for m in out.matches)
     console.print(f"{told} matches for {out.seen} images, {len(out.matches)} with candidates" + _dropped(out.dropped))
-    _print_recall(bag, map_, config, topics, out)
+    _print_recall(motion, map_, config, out)
+    if report and watch:
+        from ms2cl_ros.tools import localize_report
+        localize_report.write(report, bag, map_, config, topics, watch.moments)
+        console.print(f"written: {report / 'report.png'}, {report / 'report.json'}")
 
 
-def _print_recall(bag: Path, map_: str, config: Config, topics: Any, out: Any) -> None:
+def _print_recall(motion: Any, map_: str, config: Config, out: Any) -> None:
     from ms2cl_ros.core.encoder import Encoder
     from ms2cl_ros.core.errors import TransformError
     from ms2cl_ros.core.maps.database import open_map
     from ms2cl_ros.tools.evaluation import published, recalls
-    from ms2cl_ros.tools.offline import truth
     from ms2cl_ros.tools.report import published_line, recall_table
-    motion = truth(bag, config, topics)
     try:
         truths = [motion.base(m.stamp_ns).T_map_base for m in out.matches]
         missed = [motion.base(s).T_map_base for s in out.unmatched]

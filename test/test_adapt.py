@@ -197,3 +197,9 @@ def test_an_adapted_model_is_written_whole_and_says_what_it_saw(exported, tmp_pa
     assert "| poles, held back | own scan out | 8 | 39 |" in card and "| elsewhere | own scan in | 10 | 10 |" in card
     with pytest.raises(ConfigError, match="exists already"):
         adapt_model(recordings.StreetOfPoles(40), folder, out, SMALL)
+
+
+def test_a_recording_is_not_tested_on_itself(exported, tmp_path):
+    street = recordings.StreetOfPoles(40)
+    with pytest.raises(ConfigError, match="called alike"):
+        adapt_model(street, exported[1], tmp_path / "mine", SMALL, (), [street])

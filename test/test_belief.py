@@ -182,3 +182,11 @@ def test_a_move_is_at_least_as_uncertain_as_wheels_are_and_more_if_the_odometry_
         b = unsure.step(StampedPose(i, pose(2.0 * i, 0), np.eye(6) * 0.25 * i), 0.1)
     assert np.sqrt(a.covariance[0, 0]) == pytest.approx(0.08)
     assert np.sqrt(b.covariance[1, 1]) == pytest.approx(0.5)
+
+
+def test_a_view_that_every_image_resembles_does_not_add_up_without_odometry():
+    belief = Belief(MODEL)
+    for i in range(40):
+        belief.predict(Step(0.3), looks_new=True)
+        belief.observe([candidate(pose(500, 500), 2.0), candidate(pose(20.0 * i, 0), 0.0)])
+    assert belief.best() is None or belief.best().probability < 0.9

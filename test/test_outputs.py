@@ -8,8 +8,10 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("rclpy")
+from conftest import ROOT
 from geometry_msgs.msg import PoseArray, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -198,6 +200,24 @@ def test_diagnostics_tell_state_probability_and_entropy(ros, city):
     assert 0.5 <= float(values["probability of the best place"]) <= 1.0
     assert 0.0 <= float(values["belief: entropy, bits"]) < 8.0
     assert values["share of the last 100 images matched"] == "1.00"
+
+
+def named(tree):
+    """Every string of a configuration, keys too, that looks like a topic of ours."""
+    if isinstance(tree, dict):
+        return {n for pair in tree.items() for part in pair for n in named(part)}
+    if isinstance(tree, list):
+        return {n for part in tree for n in named(part)}
+    ours = isinstance(tree, str) and tree.startswith(("/place_matcher/", "/submap_mapper/"))
+    return {tree.split(".")[0]} if ours else set()
+
+
+@pytest.mark.parametrize("file", ["ms2cl.rviz", "ms2cl.foxglove.json"])
+def test_the_viewers_configurations_name_topics_that_are_there(ros, city, tiny_model, tmp_path, file):
+    ros.node(SubmapMapper, settings(tiny_model, tmp_path))
+    shown = named(yaml.safe_load((ROOT / "rviz" / file).read_text()))
+    assert len(shown) >= 5
+    assert ros.spin_until(lambda: all(city.node.count_publishers(topic) for topic in shown))
 
 
 def test_back_ends_are_told_by_the_node(ros, drive, tiny_model, tmp_path):

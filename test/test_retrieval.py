@@ -7,8 +7,9 @@ import pytest
 
 from ms2cl_ros.core.geometry import camera_view, rotation_z, transform, yaw
 from ms2cl_ros.core.index import Entry
-from ms2cl_ros.core.retrieval import base_pose, covariance
+from ms2cl_ros.core.retrieval import base_pose, candidates, covariance, distinct
 from ms2cl_ros.core.types import Candidate, View
+from ms2cl_ros.core.verification import Verified
 
 FORWARD = transform([0.0, 0.0, 0.0], [-0.5, 0.5, -0.5, 0.5])  # optical frame looking along x
 
@@ -60,3 +61,54 @@ def test_headings_across_the_seam_count_as_near():
     C = covariance((candidate(0, 0, 3.13, 0.8), candidate(0, 0, -3.13, 0.8)), 20.0)
     assert np.rad2deg(np.sqrt(C[5, 5])) < 6
     assert yaw(rotation_z(3.13)) == pytest.approx(3.13)
+
+
+class Found:
+    """Answers of an index: views along x every metre, twice as many as places, the best first."""
+
+    def __init__(self, coarse: np.ndarray | None = None) -> None:
+        self.coarse = coarse
+
+    def search(self, query: np.ndarray, k: int) -> list[tuple[float, Entry]]:
+        around = np.array([0.0, np.pi / 2])
+        found = []
+        for i in range(min(k, 20)):
+            T = transform([float(i), 0.0, 0.0])
+            found.append((1.0 - 0.01 * i, Entry(i, View(T, around, np.zeros((2, 3), np.float32), self.coarse, id=i + 1),
+                                                0.0, np.eye(4))))
+        return found
+
+
+def test_of_views_that_show_one_place_the_best_stays():
+    kept = distinct(Found().search(np.zeros(3), 20), 5)
+    assert [entry.submap_id for _, entry in kept] == [0, 3, 6, 9, 12]
+    assert distinct([], 5) == []
+
+
+def test_a_place_looked_at_in_another_direction_is_another_answer():
+    ahead, = Found().search(np.zeros(3), 1)
+    beside = (0.5, Entry(7, ahead[1].view, np.pi / 2, np.eye(4)))
+    assert distinct([ahead, beside, beside], 5) == [ahead, beside]
+
+
+def test_as_many_candidates_as_asked_for_come_back_though_views_repeat_each_other():
+    found = candidates(Found(), np.zeros(3), 0.0, FORWARD, 5)
+    assert [c.submap_id for c in found] == [0, 3, 6, 9, 12]
+    assert all(c.range_score is None for c in found)
+
+
+def test_a_verified_candidate_has_a_range_score_and_stands_at_the_refined_heading():
+    def verify(coarse: np.ndarray, headings: np.ndarray) -> Verified:
+        assert coarse.shape == (2, 4, 8)
+        return Verified(np.array([3.0, -1.0]), headings + 0.1)
+
+    found = candidates(Found(np.zeros((4, 8), np.uint8)), np.zeros(3), 0.0, FORWARD, 2, verify)
+    assert [c.range_score for c in found] == [3.0, -1.0]
+    assert [c.heading for c in found] == pytest.approx([0.1, 0.1])
+    assert yaw(found[0].T_map_base) == pytest.approx(0.1)
+    assert [c.score for c in found] == pytest.approx([1.0, 0.97])
+
+
+def test_views_without_ranges_stay_unverified():
+    found = candidates(Found(None), np.zeros(3), 0.0, FORWARD, 2, lambda *_: pytest.fail("nothing to compare"))
+    assert [c.range_score for c in found] == [None, None]

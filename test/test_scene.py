@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ms2cl_ros.core.geometry import rotation_z, transform
-from ms2cl_ros.core.hypotheses import Hypotheses
 from ms2cl_ros.core.loop_closure import LoopClosure, loop_closure
 from ms2cl_ros.core.types import AngularGrid, Candidate, Match, RangeImage
 from ms2cl_ros.tools.scene import Scene
@@ -26,6 +25,17 @@ def layers(scene, match_, hypotheses=None, closure=None):
     return {s.layer: s for s in scene.shapes(match_, hypotheses, closure)}
 
 
+class Guesses:
+    """Three hypotheses, as far as they are shown."""
+
+    weights = np.array([0.8, 0.1, 1e-6])
+    poses = np.array([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, np.pi / 2, 0.0], [70.0, 0.0, 0.0, 0.0]])
+    grounds = np.tile(np.eye(4), (3, 1, 1))
+
+    def __len__(self):
+        return 3
+
+
 def test_the_route_joins_promised_matches_that_moved_and_no_jumps():
     scene = Scene()
     for x, state in ((0.0, "MATCHED"), (0.1, "MATCHED"), (5.0, "MATCHED"), (300.0, "TRACKING"), (10.0, "MATCHED"),
@@ -38,10 +48,7 @@ def test_the_route_joins_promised_matches_that_moved_and_no_jumps():
 
 
 def test_hypotheses_are_arrows_that_fade_with_their_probability():
-    poses = np.array([[0.0, 0.0, 0.0, 0.0], [50.0, 0.0, np.pi / 2, 0.0], [70.0, 0.0, 0.0, 0.0]])
-    grounds = np.tile(np.eye(4), (3, 1, 1))
-    known = Hypotheses(np.array([0.8, 0.1, 1e-6]), poses, np.zeros((3, 4, 4)), np.zeros(3), grounds, np.ones(3, bool))
-    belief = layers(Scene(), match(0.0), known)["belief"]
+    belief = layers(Scene(), match(0.0), Guesses())["belief"]
     ends = belief.xyz.reshape(-1, 2, 3)
     assert len(ends) == 2
     assert (ends[:, 1] - ends[:, 0])[:, :2] == pytest.approx(np.array([[4.0, 0.0], [0.0, 4.0]]))

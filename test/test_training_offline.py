@@ -42,7 +42,8 @@ def size_of(folder: Path) -> int:
     return sum((folder / name).stat().st_size for name in ("camera.onnx", "lidar.onnx"))
 
 
-def test_half_the_weights_are_half_the_file_and_nearly_the_same_model(model: CrossModalModel, tmp_path: Path) -> None:
+def test_half_the_weights_are_half_the_file_nearly_the_same_model_and_can_be_trained_on(model: CrossModalModel,
+                                                                                        tmp_path: Path) -> None:
     whole = export(tiny(), model, COUNTERS, tmp_path / "whole")
     half = export(tiny(), model, COUNTERS, tmp_path / "half", weights="float16")
     weights = sum(p.numel() for n, p in model.named_parameters() if ".students." not in n)
@@ -55,16 +56,12 @@ def test_half_the_weights_are_half_the_file_and_nearly_the_same_model(model: Cro
     assert seen[0] @ seen[1] > 0.9999
     names = {i.name: i.data_type for i in onnx.load(tmp_path / "half" / "lidar.onnx").graph.initializer}
     assert names["teacher.project.2.weight"] == onnx.TensorProto.FLOAT16, "constants keep the names of the modules"
-
-
-@pytest.mark.parametrize("weights", ["float32", "float16"])
-def test_an_exported_model_can_be_trained_on(model: CrossModalModel, tmp_path: Path, weights: str) -> None:
-    export(tiny(), model, COUNTERS, tmp_path, weights=weights)
-    _, experiment, again = read_model(tmp_path)
-    assert experiment == tiny()
-    for name, value in again.state_dict().items():
-        if ".students." not in name and name != "log_scale":
-            torch.testing.assert_close(value, model.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+    for folder, tolerance in (("whole", 0.0), ("half", 1e-3)):
+        _, experiment, again = read_model(tmp_path / folder)
+        assert experiment == tiny()
+        for name, value in model.named_parameters():
+            if ".students." not in name and name != "log_scale" and "lidar.trunk.norms" not in name:
+                torch.testing.assert_close(again.get_parameter(name), value, rtol=tolerance, atol=tolerance, msg=name)
 
 
 def test_int8_is_smaller_and_still_reads(model: CrossModalModel, tmp_path: Path) -> None:

@@ -33,8 +33,10 @@ class Rover(Robot):
     def __init__(self, ros, name, url, tiny_model, tmp_path, **more):
         super().__init__(ros, name)
         self.name = name
+        # each image stands for itself: these robots leap from place to place
         values = settings(tiny_model, tmp_path, store__database=f"{url}?robot={name}",
-                          store__cache=str(tmp_path / f"{name}.db"), **more)
+                          store__cache=str(tmp_path / f"{name}.db"), trust__motion="none", trust__target_precision=0.5,
+                          **more)
         self.mapper = ros.node(SubmapMapper, values, namespace=name)
         self.matcher = ros.node(PlaceMatcher, values, namespace=name)
         self.connected("points", "odometry", "image", "camera_info")

@@ -37,6 +37,8 @@ LOOK_RADIANS = np.deg2rad(25.0)
 MEMORY = 20
 # Metres a second that a robot has of which nothing is known.
 SPEED = 8.0
+# What no number of images tells, metres along and aside of the base, radians: all views of a road may be to one side.
+UNSEEN_ALONG, UNSEEN_ASIDE, UNSEEN_RADIANS = 0.5, 0.8, np.deg2rad(1.5)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,6 @@ class Belief:
         """Knows nothing: all mass is spread over the map and outside of it."""
         self.hypotheses = Hypotheses.none()
         self.elsewhere, self.outside = 1.0 - self.model.outside, self.model.outside
-        self._heading_step = 0.0
         self._begin_look()
 
     def _begin_look(self) -> None:
@@ -211,7 +212,6 @@ class Belief:
         k = len(said)
         spread = np.zeros((k, 4, 4))
         spread[:, :3, :3], spread[:, 3, 3] = _noise(candidates[0]), SPEED**2
-        self._heading_step = candidates[0].heading_step
         return Hypotheses(prior * np.exp(change), np.column_stack([poses, np.zeros(k)]), spread,
                           self._seen_elsewhere + change, np.full(k, float(self._images)), poses,
                           np.array([c.T_map_base for c in candidates]), best > 0.0)
@@ -245,8 +245,7 @@ class Belief:
     def _moments(self, middle: int, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`T_map_base` and covariance (6, 6) of the hypotheses `here` (n,) bool, around one of them.
 
-        To their spread comes what no number of images tells: a view stands for its surroundings, and all views of a
-        road may be to the same side of the robot. Height, roll and pitch are unknown and say so.
+        What no number of images tells comes on top. Height, roll and pitch are unknown and say so.
         """
         known = self.hypotheses
         share = known.weights[here] / known.weights[here].sum()
@@ -255,10 +254,12 @@ class Belief:
         mean = share @ off
         off -= mean
         spread = np.einsum("n,nij->ij", share, known.spreads[here][:, :3, :3] + off[:, :, None] * off[:, None, :])
-        C = np.diag([0.0, 0.0, UNKNOWN_METRES**2, UNKNOWN_RADIANS**2, UNKNOWN_RADIANS**2, 0.0])
-        C[np.ix_([0, 1, 5], [0, 1, 5])] = (spread + spread.T) / 2 + _floor(self._heading_step)
         ground = known.grounds[middle]
         pose = known.poses[middle, :3] + mean
+        R = rotation_z(pose[2])[:3, :3]
+        unseen = R @ np.diag([UNSEEN_ALONG, UNSEEN_ASIDE, UNSEEN_RADIANS]) ** 2 @ R.T
+        C = np.diag([0.0, 0.0, UNKNOWN_METRES**2, UNKNOWN_RADIANS**2, UNKNOWN_RADIANS**2, 0.0])
+        C[np.ix_([0, 1, 5], [0, 1, 5])] = (spread + spread.T) / 2 + (unseen + unseen.T) / 2
         T = ground.copy()
         T[:3, :3] = rotation_z(pose[2] - yaw(ground))[:3, :3] @ ground[:3, :3]
         T[:2, 3] = pose[:2]
@@ -276,11 +277,7 @@ def _evidence(candidates: Sequence[Candidate]) -> np.ndarray:
 
 def _noise(candidate: Candidate) -> np.ndarray:
     """(3, 3) of a right candidate's pose about the true one: views stand apart, and so do headings."""
-    return _floor(candidate.heading_step)
-
-
-def _floor(heading_step: float) -> np.ndarray:
-    return np.diag([VIEW_METRES**2, VIEW_METRES**2, heading_step**2 / 12 + VIEW_RADIANS**2])
+    return np.diag([VIEW_METRES**2, VIEW_METRES**2, candidate.heading_step**2 / 12 + VIEW_RADIANS**2])
 
 
 def _inside(spreads: np.ndarray) -> np.ndarray:

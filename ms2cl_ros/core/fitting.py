@@ -33,8 +33,9 @@ STEPS = 60
 FEWEST = 20
 # Where a fit of the evidence begins, and what it may come to.
 COSINE_WEIGHT, MOST_COSINE, MOST_RANGES = 30.0, 300.0, 3.0
-# What it costs to double a weight that is known beforehand, in nats over all trials.
-DOUBT_OF_START = 2.0
+# What it costs to double a weight that is known beforehand, in nats over all trials: a drive of a few hundred frames,
+# which resemble each other, may change it.
+DOUBT_OF_START = 10.0
 # Share of pictures that are taken to come from outside the map.
 OUTSIDE = 0.1
 
@@ -111,15 +112,21 @@ def fit(trials: Sequence[Trial], ranges: RangeLikelihood | None = None,
 
 def _fit_evidence(told: Sequence[Trial], verified: bool, start: Evidence | None) -> Evidence:
     """Weights under which a right candidate is chosen among all with chances as the evidence says."""
-    parts = [np.array([[c.score, c.range_score if verified else 0.0] for c in t.candidates], float) for t in told]
+    most = max(len(t.candidates) for t in told)
+    scores, right = np.zeros((len(told), most, 2)), np.zeros((len(told), most), bool)
+    there = np.zeros((len(told), most), bool)
+    for i, trial in enumerate(told):
+        n = len(trial.candidates)
+        scores[i, :n] = [[c.score, (c.range_score or 0.0) if verified else 0.0] for c in trial.candidates]
+        there[i, :n], right[i, :n] = True, trial.right
     before = np.array([start.score, start.ranges] if start else [COSINE_WEIGHT, 0.5 if verified else 0.0])
+    doubt = DOUBT_OF_START if start else 0.0
 
     def loss(weights: np.ndarray) -> float:
-        total = DOUBT_OF_START * float((((weights - before) / (before + 0.1)) ** 2).sum())
-        for part, trial in zip(parts, told, strict=True):
-            said = part @ weights
-            total += float(logsumexp(said) - logsumexp(said[trial.right]))
-        return total / len(told)
+        said = scores @ weights
+        all_of, good = (logsumexp(np.where(kept, said, -np.inf), axis=1) for kept in (there, right))
+        pull = doubt * (((weights - before) / (before + 0.1)) ** 2).sum()
+        return float(((all_of - good).sum() + pull) / len(told))
 
     top = MOST_COSINE, MOST_RANGES if verified else 0.0
     found = minimize(loss, before, method="L-BFGS-B", bounds=[(0.0, most) for most in top]).x

@@ -19,9 +19,9 @@ SPEED_NOISE = 1.0
 class Hypotheses:
     """n of them. `weights` (n,): probability; `poses` (n, 4): x y yaw speed, map frame; `spreads` (n, 4, 4).
 
-    `seen` (n,): nats that the present look has told of each, in so many `images` (n,), since it was at `origins` (n, 3):
-    x y yaw. `grounds` (n, 4, 4): `T_map_base` of the view that each
-    was last seen from, whose height and tilt it keeps. `shown` (n,) bool: whether the last image spoke for it.
+    `seen` (n,): nats that the present look has told of each, in `images` (n,) images, since it was at `origins` (n, 3),
+    x y yaw. `grounds` (n, 4, 4): `T_map_base` of the view that each was last seen from, whose height and tilt it keeps.
+    `shown` (n,) bool: whether the last image spoke for it.
     """
 
     weights: np.ndarray

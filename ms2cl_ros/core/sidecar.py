@@ -13,7 +13,8 @@
 
 `camera.onnx`: input `image` (N, C, H, W), outputs `embedding` (N, D) and, with a range map, `range_logits`
 (N, bins + 1, rows, columns; the last bin is "nothing came back"). `lidar.onnx`: input `range_image`
-(N, C, H, W), output `embedding` (N, D) or, where `lidar.around`, `strip` (N, numbers, columns). All float32; H, W are `size`.
+(N, C, H, W), output `embedding` (N, D) or, where `lidar.around`, `strip` (N, numbers, columns). All float32; H, W are
+`size`.
 """
 
 from __future__ import annotations

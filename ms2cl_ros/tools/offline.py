@@ -193,8 +193,11 @@ def _counted(scans: Sequence[Scan], progress: Progress | None) -> Iterator[Scan]
 
 
 def localize_bag(path: Path | str, database: Path | str, config: Config, topics: Topics = Topics(),
-                 progress: Progress | None = None) -> Outcome:
+                 progress: Progress | None = None,
+                 watch: Callable[[int, Match | None, Matcher], None] | None = None) -> Outcome:
     """A match for every image of a bag, against the map at `database`.
+
+    `watch` is called after each image with its stamp, what came of it, and the matcher as it then is.
 
     Images that cannot be used are counted under their error's class. Raises DataError if the bag has no images, or
     none that could be used.
@@ -217,6 +220,8 @@ def localize_bag(path: Path | str, database: Path | str, config: Config, topics:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1
                 continue
+            if watch is not None:
+                watch(image.stamp_ns, match, matcher)
             if match is None:
                 out.unmatched.append(image.stamp_ns)
             else:

@@ -91,7 +91,7 @@ def draw(path: Path, title: str, matches: Sequence[Match], truths: Sequence[np.n
     from matplotlib import pyplot as plt
     figure = plt.figure(figsize=(14, 7.5), facecolor=PAPER, constrained_layout=True)
     grid = figure.add_gridspec(2 * max(len(examples), 1), 2, width_ratios=[1.25, 1])
-    _route(figure, figure.add_subplot(grid[:, 0]), matches, truths, submaps)
+    draw_route(figure, figure.add_subplot(grid[:, 0]), matches, truths, submaps)
     for i, e in enumerate(examples):
         _example(figure.add_subplot(grid[2 * i, 1]), figure.add_subplot(grid[2 * i + 1, 1]), e)
     figure.suptitle(title, fontsize=13, color=INK)
@@ -100,8 +100,9 @@ def draw(path: Path, title: str, matches: Sequence[Match], truths: Sequence[np.n
     plt.close(figure)
 
 
-def _route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequence[np.ndarray],
-           submaps: Sequence[np.ndarray]) -> None:
+def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequence[np.ndarray],
+               submaps: Sequence[np.ndarray]) -> None:
+    """Draws the submaps and each match, a line from the true place to the answer coloured by its error."""
     from matplotlib.collections import LineCollection
     true = np.array([T[:2, 3] for T in truths]).reshape(-1, 2)
     found = np.array([m.T_map_base[:2, 3] for m in matches]).reshape(-1, 2)

@@ -106,7 +106,9 @@ def own_experiment(experiment: Experiment, config: AdaptConfig) -> Experiment:
     There is no self-distillation: the students were left behind, and new ones would pull at the trunk before they have
     learnt anything themselves.
     """
-    data = dataclasses.replace(experiment.data, turns=1.0, cities=1, city_frames=config.frames, packed=None)
+    pieces = len(HELD_BACK) + 1
+    data = dataclasses.replace(experiment.data, turns=1.0, cities=pieces, city_frames=-(-config.frames // pieces),
+                               packed=None)
     schedule = dataclasses.replace(experiment.schedule, minutes=config.minutes if not config.steps else 0.0,
                                    steps=config.steps, learning_rate=config.learning_rate, ema=config.ema)
     return dataclasses.replace(experiment, data=data, schedule=schedule, seed=config.seed,

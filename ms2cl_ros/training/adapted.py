@@ -54,10 +54,15 @@ def adapt_model(source: Source, folder: Path, out: Path, config: AdaptConfig, re
     """Writes to `out` the model of `folder`, adapted to a recording; returns its contract and the report.
 
     The report holds, before and after, figures of the part held back and of each recording in `tests`, which nothing
-    is trained on. `progress(done, total)` is called while recordings are read. Raises ConfigError if `out` is there, and as `read_model`, the sources and `adapt` do.
+    is trained on. `progress(done, total)` is called while recordings are read. Raises ConfigError if `out` is there or
+    two recordings have one name, and as `read_model`, the sources and `adapt` do.
     """
     if out.exists():
         raise ConfigError(f"{out} exists already: name another folder, or remove it")
+    names = [s.name for s in (source, *tests)]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"several recordings are called alike ({', '.join(names)}): a part held back is reported "
+                          "anyway, so test on others")
     contract, experiment, model = read_model(folder)
     own, *asked = _pairs([source, *tests], contract, config, say, progress)
     parts = split(own[0]["s"], positions(own[0]), config.radius)

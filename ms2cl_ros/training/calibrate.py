@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ from ms2cl_ros.core.verification import Verifier, log_chances, stack
 HEADINGS, CANDIDATES = 50, 30
 # Cities lie side by side in one map.
 FAR_APART = 1e4
-# Wrong candidates against which the ranges of a picture's own view are fitted.
-AGAINST = 12
+# Wrong candidates against which the ranges of a picture's own view are fitted, and pictures that are enough for it.
+AGAINST, FOR_RANGES = 10, 250
 CAMERA = transform([0.0, 0.0, 0.0], [-0.5, 0.5, -0.5, 0.5])
 
 
@@ -122,7 +122,8 @@ def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLik
     said = [np.exp(log_chances(a.logits)).mean(2) for a in asked if a.logits is not None]
     plain = RangeLikelihood(np.ones((2, spec.rows)), np.mean(said, 0))
     verifier, cells, right = Verifier(spec, plain), [], []
-    for picture in asked:
+    few = np.random.default_rng(0).permutation(len(asked))[:FOR_RANGES]
+    for picture in (asked[i] for i in few):
         truth = wrap(yaw(picture.T_map_base) - yaw(picture.own.view.T_map_base))
         around = picture.own.view.headings
         nearest = int(np.argmax(np.cos(around - truth)))
@@ -144,7 +145,7 @@ def fit(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> tuple[Calibrati
 
 
 def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
-    """The calibration from all cities; its figures are those of each city under a fit to the others.
+    """The calibration from all cities; its figures are those of each half of them under a fit to the other half.
 
     Raises DataError with fewer than two cities, or if the model finds too little in them.
     """
@@ -154,28 +155,30 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
     cities = [read(path, encoder, number) for number, path in enumerate(shards, 1)]
     everyone = [picture for city in cities for picture in city]
     bank = Bank([picture.own for picture in everyone])
-    said: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("descriptor", "ranges", "both")}
-    for left_out in cities:
-        known, verifier = fit([p for p in everyone if p.city != left_out[0].city], bank, encoder)
-        trials = ask(left_out, bank, verifier)
-        before = fitting.said_and_right(trials, uncalibrated(encoder.sidecar.embedding.logit_scale))
-        said.append((before[0], before[1], np.stack(fitting.said_and_right(trials, known))))
-        for name, hits in first_right(trials, known).items():
-            found[name].append(hits)
-    plain, hit, (after, right) = (np.concatenate(parts, axis=-1) for parts in zip(*said, strict=True))
-    known, _ = fit(everyone, bank, encoder)
+    before, after, firsts = [], [], []
+    for half in (0, 1):
+        known, verifier = fit([p for p in everyone if p.city % 2 == half], bank, encoder)
+        trials = ask([p for p in everyone if p.city % 2 != half], bank, verifier)
+        before.append(fitting.said_and_right(trials, uncalibrated(encoder.sidecar.embedding.logit_scale)))
+        after.append(fitting.said_and_right(trials, known))
+        firsts.append(first_right(trials, known))
+    plain, good = ([np.concatenate(parts) for parts in zip(*answers, strict=True)] for answers in (before, after))
     reached: dict[str, Any] = {
-        "pictures": len(everyone), "cities": len(cities), "views": len(everyone), "headings": HEADINGS,
-        "recall@1": {name: round(float(np.concatenate(hits).mean()), 3) for name, hits in found.items() if hits},
-        "expected_calibration_error": {"before": round(reliability(plain, hit > 0).error, 3),
-                                       "after": round(reliability(after, right > 0).error, 3)}}
-    return replace(known, thresholds=thresholds(after, right > 0), reached=reached)
+        "pictures": len(everyone), "cities": len(cities), "headings": HEADINGS,
+        "recall@1": {name: _round(np.concatenate([f[name] for f in firsts]).mean()) for name in firsts[0]},
+        "expected_calibration_error": {"before": _round(reliability(*plain).error),
+                                       "after": _round(reliability(*good).error)}}
+    return replace(fit(everyone, bank, encoder)[0], thresholds=thresholds(*good), reached=reached)
+
+
+def _round(value: float) -> float:
+    return round(float(value), 3)
 
 
 def first_right(trials: Sequence[Trial], known: Calibration) -> dict[str, np.ndarray]:
     """Whether the first candidate is right: by the descriptor alone, by ranges alone, and by both, (N,) bool each."""
-    ways = {"descriptor": lambda c: c.score, "ranges": lambda c: c.range_score or 0.0}
+    ways: dict[str, Callable[[Candidate], float]] = {"descriptor": lambda c: c.score,
+                                                     "ranges": lambda c: c.range_score or 0.0}
     out = {name: np.array([bool(t.right[int(np.argmax([key(c) for c in t.candidates]))]) for t in trials])
            for name, key in ways.items()}
     both = fitting.said_and_right(trials, known)[1]

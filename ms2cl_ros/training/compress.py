@@ -1,15 +1,32 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Smaller exported files: matrices kept as float16, or matrix products in int8."""
+"""Exported files made smaller, matrices kept as float16 or matrix products in int8, and made whole again."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 SMALL = 64  # numbers; what is smaller is not worth a node
 WIDE = "_float32"
+
+
+def name_all(path: Path, weights: Mapping[str, np.ndarray]) -> None:
+    """Puts back those weights by name that torch's exporter has merged with others of the same numbers.
+
+    Nothing in the graph looks at them; who trains the model on does. What no constant equals was not exported.
+    """
+    import onnx
+    from onnx import numpy_helper
+    model = onnx.load(str(path))
+    known = {i.name for i in model.graph.initializer}
+    kept = {(v.shape, v.tobytes()) for v in map(numpy_helper.to_array, model.graph.initializer)}
+    merged = {n: v for n, v in weights.items() if n not in known and (v.shape, v.tobytes()) in kept}
+    if merged:
+        model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in merged.items())
+        onnx.save(model, str(path))
 
 
 def halve(path: Path) -> None:
