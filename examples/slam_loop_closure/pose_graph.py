@@ -12,7 +12,7 @@ import numpy as np
 
 from ms2cl_ros.core.geometry import inverse, wrap, yaw
 
-# A step of odometry, ROS order, metres and radians: what is trusted about two metres of driving.
+# A step of odometry, ROS order, metres and radians: what is trusted about a metre or two of driving.
 STEP = np.array([0.05, 0.05, 0.05, *np.deg2rad([0.3, 0.3, 0.3])])
 # Where a drive begins is free: it is only held so that the graph has one solution.
 START = np.array([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])

@@ -70,7 +70,8 @@ class Form:
 
 
 def main(out: Annotated[Path, typer.Option(help="folder for the drive, the map and the results")] = Path("slam"),
-         length: Annotated[float, typer.Option(help="metres of a lap, 320 to 2000")] = 480.0,
+         length: Annotated[float, typer.Option(help="metres of a lap, 320 to 2000")] = 400.0,
+         step: Annotated[float, typer.Option(help="metres between sweeps")] = 1.25,
          seed: Annotated[int, typer.Option(help="of the city, the simulated wheels and the false closures")] = 1,
          lidar: Annotated[int, typer.Option(help="beams: 16, 32 or 64")] = 16,
          refine: Annotated[bool, typer.Option(help="form 1: refine closures by ICP in the submap")] = False) -> None:
@@ -83,7 +84,8 @@ def main(out: Annotated[Path, typer.Option(help="folder for the drive, the map a
     # 16 beams alone are too thin; and this car keeps to its lane, so nothing is rendered beside it
     config = replace(config, submaps=replace(config.submaps, accumulate=8.0), views=replace(config.views, spacing=0.0))
     with bar("driving") as progress:
-        made = synthesize(out / "drive", Recipe(seed, "eight", length), passes=PASSES, lidar=lidar, progress=progress)
+        made = synthesize(out / "drive", Recipe(seed, "eight", length), passes=PASSES, step_m=step, lidar=lidar,
+                          progress=progress)
     drives = [d.folder for d in made.drives]
     yesterday, calibration = front_end.read(drives[:2])
     today, _ = front_end.read(drives[2:])

@@ -129,10 +129,11 @@ def candidates_right(m: Moment) -> list[bool]:
 
 def _candidate_off(m: Moment, i: int) -> tuple[float, float]:
     assert m.match is not None and m.truth is not None
-    return _off(m.match.candidates[i].T_map_base, m.truth)
+    return off(m.match.candidates[i].T_map_base, m.truth)
 
 
-def _off(T: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def off(T: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Metres and degrees from a true `T_map_base` to another."""
     return float(np.hypot(*(T[:2, 3] - truth[:2, 3]))), float(np.rad2deg(abs(wrap(yaw(T) - yaw(truth)))))
 
 
@@ -176,5 +177,5 @@ def calibration_error(found: Sequence[Moment]) -> float | None:
         if m.match is None or m.truth is None:
             continue
         said.append(min(m.match.probability, 1.0))
-        right.append(is_right(*_off(m.match.T_map_base if m.place is None else m.place.T_map_base, m.truth)))
+        right.append(is_right(*off(m.match.T_map_base if m.place is None else m.place.T_map_base, m.truth)))
     return round(reliability(np.array(said), np.array(right)).error, 4) if said else None

@@ -162,13 +162,14 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
         before.append(fitting.said_and_right(trials, uncalibrated(encoder.sidecar.embedding.logit_scale)))
         after.append(fitting.said_and_right(trials, known))
         firsts.append(first_right(trials, known))
-    plain, good = ([np.concatenate(parts) for parts in zip(*answers, strict=True)] for answers in (before, after))
+    (plain, right), (said, good) = ([np.concatenate(parts) for parts in zip(*answers, strict=True)]
+                                    for answers in (before, after))
     reached: dict[str, Any] = {
         "pictures": len(everyone), "cities": len(cities), "headings": HEADINGS,
         "recall@1": {name: _round(np.concatenate([f[name] for f in firsts]).mean()) for name in firsts[0]},
-        "expected_calibration_error": {"before": _round(reliability(*plain).error),
-                                       "after": _round(reliability(*good).error)}}
-    return replace(fit(everyone, bank, encoder)[0], thresholds=thresholds(*good), reached=reached)
+        "expected_calibration_error": {"before": _round(reliability(plain, right).error),
+                                       "after": _round(reliability(said, good).error)}}
+    return replace(fit(everyone, bank, encoder)[0], thresholds=thresholds(said, good), reached=reached)
 
 
 def _round(value: float) -> float:

@@ -61,6 +61,7 @@ def quantise(path: Path) -> None:
 
     Convolutions stay as they are: ONNX Runtime's integer convolutions are slower than its float ones.
     """
+    import onnx
     import onnxruntime as ort
     from onnxruntime.quantization import QuantType, quantize_dynamic
     # the exporter leaves weights behind a transposition, where the quantiser does not see them
@@ -72,3 +73,10 @@ def quantise(path: Path) -> None:
     quantize_dynamic(str(folded), str(path), op_types_to_quantize=["MatMul", "Gemm"], per_channel=True,
                      weight_type=QuantType.QInt8)
     folded.unlink()
+    # ONNX Runtime names the newest of all its operator sets, of which older ones then refuse to read even the unused
+    model = onnx.load(str(path))
+    used = {node.domain for node in model.graph.node}
+    kept = [s for s in model.opset_import if s.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    onnx.save(model, str(path))
