@@ -35,8 +35,9 @@ COVERED_SECONDS, PAUSE_NS = 20.0, 1_000_000_000
 
 @dataclass(frozen=True)
 class Case:
-    """N images in the order in which a robot takes them. `rows` (N,): which image, BLACK for a covered camera; `truths`:
-    `T_map_base`, None outside of the map; `odometry`: (4, 4) each. `event`: from which image on something happened."""
+    """N images in the order in which a robot takes them. `rows` (N,): which image, BLACK for a covered camera;
+    `truths`: `T_map_base`, None outside of the map; `odometry`: (4, 4) each. `event`: from which image on something
+    happened."""
 
     name: str
     stamps_ns: np.ndarray
@@ -86,7 +87,7 @@ def kidnapped(pictures: Pictures, seed: int) -> Case:
     """Its first third, then its last third a second later; the odometry has noticed nothing."""
     whole, n = drive(pictures, seed), len(pictures.poses)
     first, last = np.arange(n // 3), np.arange(2 * n // 3, n)
-    moves = moves_of([pictures.poses[i] for i in first]) + [np.eye(4)] + moves_of([pictures.poses[i] for i in last])
+    moves = [*moves_of(pictures.poses[first]), np.eye(4), *moves_of(pictures.poses[last])]
     stamps = whole.stamps_ns[last] - whole.stamps_ns[last[0]] + whole.stamps_ns[first[-1]] + PAUSE_NS
     rows = np.concatenate([first, last])
     return Case("kidnapped", np.concatenate([whole.stamps_ns[first], stamps]), rows,
@@ -105,7 +106,7 @@ def covered(pictures: Pictures, seed: int) -> Case | None:
 
 
 def outside(many: Sequence[Pictures], seed: int) -> tuple[Case, np.ndarray]:
-    """Ten minutes elsewhere, forwards and then backwards through other drives; and (N,) which drive each image is of."""
+    """Ten minutes elsewhere, forwards and backwards through other drives; and (N,) which drive each image is of."""
     rows, part, moves = [], [], []
     wanted = round(OUTSIDE_SECONDS * OUTSIDE_HZ) + 1
     while len(rows) < wanted:

@@ -92,13 +92,14 @@ def _grids(model: str, experiment: Path | None) -> tuple[CameraInput, AngularGri
 def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording with images and scans, no labels")],
           output: Annotated[Path, typer.Option("-o", "--output", help="folder of the new model; must not exist")],
           model: Annotated[str, typer.Option(help="an exported model, shipped or a folder")] = "ms2cl_city",
-          minutes: Annotated[float, typer.Option(min=0.1, help="of training; reading BAG comes on top")] = 6.0,
-          steps: Annotated[int, typer.Option(min=0, help="of training, instead of minutes")] = 0,
+          minutes: Annotated[float, typer.Option(min=0.1, help="of training at most; reading BAG comes on top")] = 6.0,
+          passes: Annotated[float, typer.Option(min=1.0, help="over BAG at most")] = 20.0,
+          steps: Annotated[int, typer.Option(min=0, help="of training, instead of minutes and passes")] = 0,
           rehearse: Annotated[list[Path] | None, typer.Option(help="a shard of what the model was trained on, so that "
                                                               "it forgets less; may be repeated")] = None,
           test: Annotated[list[Path] | None, typer.Option(help="another recording to report on; may be "
                                                                "repeated")] = None,
-          learning_rate: Annotated[float, typer.Option(min=0.0, help="of the weights")] = 1e-4,
+          learning_rate: Annotated[float, typer.Option(min=0.0, help="of the weights")] = 3e-4,
           threads: Annotated[int, typer.Option(min=1, help="of training and of the encoders")] = 2,
           seed: Annotated[int, typer.Option(help="of what is drawn at random")] = 0,
           params_file: Params = None, set_: Set = None, image: ImageTopic = "", camera_info: InfoTopic = "",
@@ -115,7 +116,8 @@ def adapt(bag: Annotated[Path, typer.Argument(metavar="BAG", help="a recording w
     config = read_config(params_file, set_)
     topics = Topics(image=image, camera_info=camera_info, points=points, poses=poses)
     source, *tests = (open_source(path, config, topics) for path in (bag, *(test or ())))
-    settings = AdaptConfig(minutes=minutes, steps=steps, learning_rate=learning_rate, threads=threads, seed=seed)
+    settings = AdaptConfig(minutes=minutes, passes=passes, steps=steps, learning_rate=learning_rate,
+                           threads=threads, seed=seed)
     with bar("reading") as progress:
         made, report = adapt_model(source, model_folder(model), output, settings, rehearse or (), tests,
                                    lambda line: console.print(line, highlight=False), progress)

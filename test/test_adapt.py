@@ -18,7 +18,14 @@ if importlib.util.find_spec("timm") is None or importlib.util.find_spec("onnx") 
 from ms2cl_ros.core import sidecar  # noqa: E402
 from ms2cl_ros.core.errors import ConfigError, DataError, ModelError  # noqa: E402
 from ms2cl_ros.core.types import AngularGrid  # noqa: E402
-from ms2cl_ros.training.adapt import Adaptation, AdaptConfig, own_experiment, split, write_pieces  # noqa: E402
+from ms2cl_ros.training.adapt import (  # noqa: E402
+    Adaptation,
+    AdaptConfig,
+    enough,
+    own_experiment,
+    split,
+    write_pieces,
+)
 from ms2cl_ros.training.adapted import adapt_model, figures  # noqa: E402
 from ms2cl_ros.training.data import draw_batch  # noqa: E402
 from ms2cl_ros.training.experiment import (  # noqa: E402
@@ -120,6 +127,12 @@ def test_weights_of_another_shape_are_refused_by_name(exported, tmp_path):
     sidecar.save(dataclasses.replace(made, training={**made.training, "experiment": to_tree(wider)}), folder)
     with pytest.raises(ModelError, match=r"lacks 2 weights .*teacher\.project"):
         read_model(folder)
+
+
+def test_short_recordings_are_gone_over_less_often_than_time_would_allow():
+    config = AdaptConfig(passes=20.0, frames=64, rehearsal=0.5)
+    assert [enough(n, config, False) for n in (16, 64, 3200)] == [10, 20, 1000]
+    assert enough(3200, config, True) == 2000
 
 
 @pytest.fixture(scope="module")

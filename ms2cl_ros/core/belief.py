@@ -60,7 +60,7 @@ class BeliefModel:
     outside: float = 0.1
     places: float = 20.0
     leak: float = 1e-3
-    look: float = 2.0
+    look: float = 6.0
 
     @property
     def miss(self) -> float:

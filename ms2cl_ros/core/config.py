@@ -132,7 +132,7 @@ class TrustConfig:
                           choices=("odometry", "constant_velocity", "none"))
     verify: bool = setting(True, "candidates are compared with the ranges that the model reads from the image, if it "
                            "reads any")
-    look: float = setting(2.0, "images from within so many metres count as one: their errors are alike",
+    look: float = setting(6.0, "images from within so many metres count as one: their errors are alike",
                           low=0.1, high=100.0)
     calibration: str = setting("", "a file written by `ms2cl calibrate`; empty: what the model brings along")
 

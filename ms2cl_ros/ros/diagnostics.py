@@ -19,17 +19,22 @@ LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR)
 
 
 class Diagnostics:
-    """Publishes one DiagnosticStatus named `<node>: <task>`; `extra` adds values of the node's own."""
+    """Publishes one DiagnosticStatus named `<node>: <task>`; `extra` adds values of the node's own.
 
-    def __init__(self, node: Node, task: str, health: Health, extra: Callable[[], dict[str, str]]) -> None:
-        self._node, self._task, self._health, self._extra = node, task, health, extra
+    `standing()` gives level and message where the work's own verdict means nothing, else None.
+    """
+
+    def __init__(self, node: Node, task: str, health: Callable[[], Health], extra: Callable[[], dict[str, str]],
+                 standing: Callable[[], tuple[int, str] | None]) -> None:
+        self._node, self._task, self._health, self._extra, self._standing = node, task, health, extra, standing
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self._timer = node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         """Publishes the state as it is now."""
-        values = {**self._extra(), **self._health.values()}  # first, as they may give cause for a warning
-        level, message = self._health.verdict(self._node.count_publishers)
+        health = self._health()
+        values = {**self._extra(), **health.values()}  # first, as they may give cause for a warning
+        level, message = self._standing() or health.verdict(self._node.count_publishers)
         status = DiagnosticStatus(level=LEVELS[level], message=message,
                                   name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._task}",
                                   values=[KeyValue(key=k, value=v) for k, v in values.items()])

@@ -15,16 +15,29 @@ from rclpy.parameter import Parameter
 from ms2cl_ros.core.config import Config, Setting, check, from_mapping, settings
 from ms2cl_ros.core.errors import ConfigError
 
-# All others shape what is loaded or stored at start, so a change needs a restart.
-LIVE = frozenset({"frames.pose_gap", "frames.pose_wait"})
-# rclpy's own parameters: not ours to refuse.
-FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+# All others shape what is loaded or stored when a node is configured.
+LIVE = frozenset({"frames.pose_gap", "frames.pose_wait", "retrieval.candidates", "retrieval.min_score",
+                  "trust.target_precision"})
+AUTOSTART = "autostart"
+# rclpy's own parameters, and the one of every managed node: no settings.
+FOREIGN = ("use_sim_time", "start_type_description_service", "qos_overrides.", AUTOSTART)
 
 
-def declare(node: Node, stages: tuple[str, ...]) -> Config:
+def autostart(node: Node) -> bool:
+    """Declares `autostart`: whether the node configures and activates itself. Raises ConfigError for no bool."""
+    d = ParameterDescriptor(name=AUTOSTART, description="configure and activate at the start; false: wait for a "
+                                                        "lifecycle manager, or for ~/change_state")
+    try:
+        return bool(node.declare_parameter(AUTOSTART, True, d).value)
+    except ParameterException as e:
+        raise ConfigError(f"parameter {AUTOSTART}: {e}") from e
+
+
+def declare(node: Node, stages: tuple[str, ...], configured: Callable[[], bool] = lambda: True) -> Config:
     """Declares the settings of `stages` and returns the node's Config.
 
-    Raises ConfigError for an override that is unknown, of the wrong type or outside its range.
+    While `configured()`, only those in LIVE can be set. Raises ConfigError for an override that is unknown, of the
+    wrong type or outside its range.
     """
     known = settings()
     # the only place where rclpy keeps overrides that nobody has declared
@@ -39,6 +52,8 @@ def declare(node: Node, stages: tuple[str, ...]) -> Config:
                 node.declare_parameter(s.name, s.default, descriptor(s))
             except ParameterException as e:
                 raise ConfigError(f"parameter {s.name}: {e}") from e
+    # after declaring, which asks these callbacks too
+    node.add_on_set_parameters_callback(lambda changed: _refuse_too_late(changed, configured()))
     return read_config(node)
 
 
@@ -58,9 +73,9 @@ def on_change(node: Node, apply: Callable[[Config], None]) -> None:
 
 def descriptor(s: Setting) -> ParameterDescriptor:
     """What `ros2 param describe` says of a setting."""
-    d = ParameterDescriptor(name=s.name, description=s.description, read_only=s.name not in LIVE)
-    if s.choices:
-        d.additional_constraints = f"one of: {', '.join(s.choices)}"
+    when = [] if s.name in LIVE else ["can be set while the node is unconfigured"]
+    choices = [f"one of: {', '.join(s.choices)}"] if s.choices else []
+    d = ParameterDescriptor(name=s.name, description=s.description, additional_constraints="; ".join(choices + when))
     if s.low is not None and s.high is not None:
         if isinstance(s.default, float):
             d.floating_point_range = [FloatingPointRange(from_value=float(s.low), to_value=float(s.high), step=0.0)]
@@ -92,3 +107,13 @@ def _refuse_bad_values(parameters: list[Parameter]) -> SetParametersResult:
             except ConfigError as e:
                 return SetParametersResult(successful=False, reason=str(e))
     return SetParametersResult(successful=True)
+
+
+def _refuse_too_late(parameters: list[Parameter], configured: bool) -> SetParametersResult:
+    """What is made from a setting when the node is configured would not follow it."""
+    late = [p.name for p in parameters if configured and p.name in settings() and p.name not in LIVE]
+    if not late:
+        return SetParametersResult(successful=True)
+    return SetParametersResult(successful=False, reason=(
+        f"{', '.join(late)} can be set only while the node is unconfigured: deactivate and clean it up first "
+        f"(`ros2 lifecycle set`), or start it with the value; live are: {', '.join(sorted(LIVE))}"))

@@ -16,9 +16,11 @@ from ms2cl_ros.tools.moments import METRES, Moment, candidates_right
 from ms2cl_ros.tools.report import FAINT, INK, PAPER, draw_route
 
 RIGHT, WRONG = "#1f6fb4", "#d1420f"
-STATE = {LOST: "#8d8d8d", TRACKING: "#e3a21a", MATCHED: "#2e9e6b"}
+STATE = {LOST: "#5f6070", TRACKING: "#e3a21a", MATCHED: "#2e9e6b"}
 # Errors are drawn from here to there, metres.
 LEAST, MOST = 0.1, 1000.0
+# Images farther apart than this are not joined by a line, metres.
+BREAK = 25.0
 
 
 def draw(path: Path, title: str, moments: Sequence[Moment], submaps: Sequence[np.ndarray], target: float) -> None:
@@ -40,7 +42,7 @@ def draw(path: Path, title: str, moments: Sequence[Moment], submaps: Sequence[np
         axes.tick_params(labelbottom=axes is panels[-1])
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, fontsize=9,
-                        borderaxespad=0.0)
+                        borderaxespad=0.0, handlelength=1.4, columnspacing=1.2)
     panels[0].axhline(target, color=INK, linewidth=0.7, linestyle=":", zorder=1)
     panels[0].annotate(f"target precision {target:g}", (0.0, target), xycoords=("axes fraction", "data"),
                        xytext=(3, -10), textcoords="offset points", fontsize=8, color=INK)
@@ -55,7 +57,7 @@ def _map(figure: Any, axes: Any, moments: Sequence[Moment], submaps: Sequence[np
     known = [m for m in moments if m.truth is not None]
     told = [m for m in known if m.told]
     draw_route(figure, axes, [m.match for m in told if m.match], [m.truth for m in told if m.truth is not None],
-               submaps)
+               submaps, _route([m.truth for m in known if m.truth is not None]))
     for state, marker in ((LOST, "x"), (TRACKING, "^")):
         where = np.array([m.truth[:2, 3] for m in known if m.state == state and m.truth is not None]).reshape(-1, 2)
         axes.scatter(*where.T, s=26, marker=marker, c=STATE[state], linewidths=1.1, zorder=5,
@@ -64,6 +66,13 @@ def _map(figure: Any, axes: Any, moments: Sequence[Moment], submaps: Sequence[np
         where = np.array([m.match.T_map_base[:2, 3] for m in moments if m.told and m.match]).reshape(-1, 2)
         axes.scatter(*where.T, s=14, c=STATE[MATCHED], zorder=4, label="published; the truth is not known")
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=9)
+
+
+def _route(truths: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, 2) places in order, with nan where images are far apart."""
+    xy = np.array([T[:2, 3] for T in truths]).reshape(-1, 2)
+    gaps = np.flatnonzero(np.linalg.norm(np.diff(xy, axis=0), axis=1) > BREAK) + 1
+    return np.insert(xy, gaps, np.nan, axis=0)
 
 
 def _spans(axes: Any, seconds: np.ndarray, moments: Sequence[Moment]) -> None:
@@ -87,7 +96,8 @@ def _belief(axes: Any, seconds: np.ndarray, moments: Sequence[Moment]) -> None:
     axes.set_ylim(-0.02, 1.04)
     axes.set_ylabel("probability")
     states = axes.legend(handles=[Patch(color=c, alpha=0.4, label=s) for s, c in STATE.items()], loc="lower left",
-                         bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=9, borderaxespad=0.0)
+                         bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, fontsize=9, borderaxespad=0.0,
+                         handlelength=1.0, columnspacing=1.0)
     axes.add_artist(states)
 
 
@@ -122,4 +132,5 @@ def _candidates(axes: Any, seconds: np.ndarray, moments: Sequence[Moment]) -> No
         axes.scatter(*np.array(at).reshape(-1, 2).T, s=9, marker="s", c=colour, linewidths=0,
                      label=f"candidate that is {name}")
     axes.set_ylim(k + 0.7, 0.3)
+    axes.set_yticks([i for i in (1, 5, 10, 15, 20) if i <= k])
     axes.set_ylabel("rank by evidence")

@@ -37,14 +37,15 @@ def write(folder: Path, bag: Path | str, map_: Path | str, config: Config, topic
     out: dict[str, Any] = {"bag": str(bag), "map": str(map_), "model": model.name,
                            "calibrated": bool(model.calibration or config.trust.calibration),
                            "target_precision": config.trust.target_precision, "motion": config.trust.motion,
-                           "verify": config.trust.verify, "submaps": len(submaps), "images_with_truth": known}
+                           "odometry": "the poses of the bag", "verify": config.trust.verify, "submaps": len(submaps),
+                           "images_with_truth": known}
     out |= figures(moments, submaps)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for old in (folder / WRONG).glob("*.png"):
             old.unlink()
         out["wrong_pictures"] = mistakes.draw_all(folder / WRONG, bag, map_, config, topics, moments)
-        localize_plot.draw(folder / "report.png", title(Path(bag).name, out), moments, submaps,
+        localize_plot.draw(folder / "report.png", title("/".join(Path(bag).parts[-2:]), out), moments, submaps,
                            config.trust.target_precision)
         (folder / "report.json").write_text(json.dumps(out, indent=2) + "\n")
     except OSError as e:

@@ -101,8 +101,11 @@ def draw(path: Path, title: str, matches: Sequence[Match], truths: Sequence[np.n
 
 
 def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequence[np.ndarray],
-               submaps: Sequence[np.ndarray]) -> None:
-    """Draws the submaps and each match, a line from the true place to the answer coloured by its error."""
+               submaps: Sequence[np.ndarray], route: np.ndarray | None = None) -> None:
+    """Draws the submaps and each match, a line from the true place to the answer coloured by its error.
+
+    `route`: (n, 2) metres, nan where it breaks off; the places of the matches if left out.
+    """
     from matplotlib.collections import LineCollection
     true = np.array([T[:2, 3] for T in truths]).reshape(-1, 2)
     found = np.array([m.T_map_base[:2, 3] for m in matches]).reshape(-1, 2)
@@ -110,7 +113,7 @@ def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequenc
     metres = errors(matches, truths)[:, 0]
     order = np.argsort(metres)  # the worst on top
     axes.scatter(*stored.T, s=16, color=FAINT, label=f"{len(stored)} submaps", zorder=1)
-    axes.plot(*true.T, color=INK, linewidth=0.8, label="route of the camera", zorder=2)
+    axes.plot(*(true if route is None else route).T, color=INK, linewidth=0.8, label="route of the camera", zorder=2)
     lines = LineCollection(list(np.stack([true, found], 1)[order]), array=metres[order], cmap="plasma", linewidths=1.3,
                            zorder=3)
     dots = axes.scatter(*true[order].T, c=metres[order], cmap="plasma", s=14, zorder=4, label=f"{len(matches)} matches")

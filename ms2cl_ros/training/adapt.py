@@ -36,6 +36,8 @@ BLOCKS, HELD_BACK = 10, (2, 7)
 # Fewer pairs than these teach and tell nothing.
 FEWEST, FEWEST_HELD_BACK = 16, 5
 
+# However few pairs there are, so many steps are taken.
+FEWEST_STEPS = 10
 # Of a batch so many turns are held to what the original model makes of them: more cost time and say the same.
 KEPT = 16
 
@@ -44,14 +46,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """`minutes` of training, or `steps` if not 0. `pull`: how strongly weights are drawn back to where they were, per
-    unit of learning rate, so that none drifts farther than about 1 / `pull`; `keep`: weight of the LiDAR's old
-    embeddings; `frames`: of a batch; `radius`: metres within which two frames show one place; `variants`: views drawn
-    of each pair; `rehearsal`: share of steps on the shards given."""
+    """At most `minutes` of training and `passes` over the recording's pairs, or just `steps` if not 0.
+
+    `pull`: how strongly weights are drawn back to where they were, per unit of learning rate, so that none drifts
+    farther than about 1 / `pull`; `keep`: weight of the LiDAR's old embeddings; `ema`: of the weights, which begins
+    where they were; `frames`: of a batch; `radius`: metres within which two frames show one place; `variants`: views
+    drawn of each pair; `rehearsal`: share of steps on the shards given.
+    """
 
     minutes: float = 6.0
+    passes: float = 20.0
     steps: int = 0
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     pull: float = 50.0
     keep: float = 1.0
     ema: float = 0.97
@@ -170,6 +176,12 @@ class Adaptation:
         return self.model.eval()
 
 
+def enough(pairs: float, config: AdaptConfig, rehearses: bool) -> int:
+    """Steps for so many pairs: a short recording that is gone over again and again is learnt by heart."""
+    own = max(FEWEST_STEPS, config.passes * pairs / config.frames)
+    return round(own / (1.0 - config.rehearsal) if rehearses else own)
+
+
 def adapt(model: CrossModalModel, experiment: Experiment, own: Path, rehearsal: Sequence[Path], config: AdaptConfig,
           say: Say = print) -> tuple[CrossModalModel, dict[str, float]]:
     """Trains on the shard `own`, by turns with the shards of `rehearsal`; returns the averaged model and
@@ -180,8 +192,10 @@ def adapt(model: CrossModalModel, experiment: Experiment, own: Path, rehearsal: 
     theirs = Shards(rehearsal, experiment) if rehearsal else None
     whole = dataclasses.replace(experiment, loss=run.experiment.loss, seed=config.seed)
     rng = np.random.default_rng([config.seed, 3])
+    last = config.steps or enough(len(mine) / config.variants, config, theirs is not None)
     step, began, told = 0, time.monotonic(), 0.0
-    while (spent := step / config.steps if config.steps else (time.monotonic() - began) / (60 * config.minutes)) < 1.0:
+    budget = np.inf if config.steps else 60.0 * config.minutes
+    while (spent := max(step / last, (time.monotonic() - began) / budget)) < 1.0:
         rehearses = theirs is not None and rng.random() < config.rehearsal
         shards, plan = (theirs, whole) if theirs is not None and rehearses else (mine, run.experiment)
         terms = run.advance(draw_batch(shards, plan, step), plan, spent)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,22 @@ SMALL = 64  # numbers; what is smaller is not worth a node
 WIDE = "_float32"
 
 
-def name_all(path: Path, weights: Mapping[str, np.ndarray]) -> None:
-    """Puts back those weights by name that torch's exporter has merged with others of the same numbers.
+def name_all(path: Path) -> None:
+    """Makes constants again of those that torch's exporter has merged with others of the same numbers.
 
-    Nothing in the graph looks at them; who trains the model on does. What no constant equals was not exported.
+    It leaves their names to nodes that pass the other constant on; who trains the model on looks for constants.
     """
     import onnx
-    from onnx import numpy_helper
+    from onnx import helper
     model = onnx.load(str(path))
-    known = {i.name for i in model.graph.initializer}
-    kept = {(v.shape, v.tobytes()) for v in map(numpy_helper.to_array, model.graph.initializer)}
-    merged = {n: v for n, v in weights.items() if n not in known and (v.shape, v.tobytes()) in kept}
-    if merged:
-        model.graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in merged.items())
+    known = {i.name: i for i in model.graph.initializer}
+    passed_on = [n for n in model.graph.node if n.op_type == "Identity" and n.input[0] in known]
+    for node in passed_on:
+        again = helper.make_tensor(node.output[0], known[node.input[0]].data_type, known[node.input[0]].dims,
+                                   known[node.input[0]].raw_data, raw=True)
+        model.graph.initializer.append(again)
+        model.graph.node.remove(node)
+    if passed_on:
         onnx.save(model, str(path))
 
 
