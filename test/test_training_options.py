@@ -21,10 +21,10 @@ from toy_training import changed, tiny, write_shard  # noqa: E402
 from ms2cl_ros.core import projection  # noqa: E402
 from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
 from ms2cl_ros.core.types import AngularGrid  # noqa: E402
-from ms2cl_ros.training import losses  # noqa: E402
+from ms2cl_ros.training import losses, trunks  # noqa: E402
 from ms2cl_ros.training.ablate import variants  # noqa: E402
 from ms2cl_ros.training.data import camera_input, crop, draw_batch, lidar_input, look_of  # noqa: E402
-from ms2cl_ros.training.experiment import Experiment, from_tree, load, overridden, to_tree  # noqa: E402
+from ms2cl_ros.training.experiment import Experiment, TrunkConfig, from_tree, load, overridden, to_tree  # noqa: E402
 from ms2cl_ros.training.export import contract, export  # noqa: E402
 from ms2cl_ros.training.model import CrossModalModel  # noqa: E402
 from ms2cl_ros.training.shards import Shards  # noqa: E402
@@ -185,34 +185,34 @@ def test_a_shared_encoder_wants_inputs_of_one_size() -> None:
     assert model.camera.trunk is model.lidar.trunk and model.camera.teacher is model.lidar.teacher
 
 
-def named(weights: str = "") -> Experiment:
-    """A Swin by timm's name on 224 x 224 pixels."""
-    trunk = dataclasses.replace(tiny().model.camera, width=96, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=(7, 7),
-                                stem="patch", pretrained="swin_tiny_patch4_window7_224", weights=weights)
-    return changed(dataclasses.replace(shared(), range_map=None), model={"camera": trunk, "lidar": trunk},
-                   camera={"size": (224, 224)}, lidar={"size": (224, 224)})
+def named(width: int, weights: str = "") -> TrunkConfig:
+    """A Swin-T by timm's name, or one that says so."""
+    return TrunkConfig(width=width, depths=(2, 2, 6, 2), heads=(3, 6, 12, 24), window=(7, 7), stem="patch",
+                       pretrained="swin_tiny_patch4_window7_224", weights=weights)
 
 
 def test_a_swin_of_another_make_than_its_name_says_is_refused() -> None:
-    other = dataclasses.replace(named().model.camera, width=48)
-    with pytest.raises(ConfigError, match="has width 96"):
-        CrossModalModel(changed(named(), model={"camera": other, "lidar": other}))
+    with torch.device("meta"), pytest.raises(ConfigError, match="has width 96"):
+        trunks.swin((224, 224), 3, named(48))
 
 
-def test_named_weights_come_from_a_file_and_a_missing_one_is_told(tmp_path: Path) -> None:
-    experiment = named(str(tmp_path / "swin.pth"))
-    model = CrossModalModel(experiment)
+def test_missing_weights_are_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"swin\.pth.*Name a local file"):
-        model.take_pretrained(experiment.model)
-    trunk = model.camera.trunk
-    weights = {**{f"layers.{k}": v for k, v in trunk.stages.state_dict().items()},
-               **{f"patch_embed.{k}": v for k, v in trunk.stem.state_dict().items()},
-               "norm.weight": torch.ones(768), "norm.bias": torch.zeros(768)}
-    torch.save({k: v + 1 for k, v in weights.items()}, tmp_path / "swin.pth")
-    before = {k: v.clone() for k, v in trunk.state_dict().items()}
-    assert model.take_pretrained(experiment.model) == ["camera: swin_tiny_patch4_window7_224"]
-    for name, value in trunk.state_dict().items():
-        torch.testing.assert_close(value, before[name] + (not name.startswith("norms")), msg=name)
+        trunks.swin((224, 224), 3, named(96, str(tmp_path / "swin.pth")), weights=True)
+
+
+def test_a_trunk_that_is_named_begins_with_the_weights_of_that_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model, plan, published = CrossModalModel(patches()), patches().model, trunks.swin
+    wanted = published((32, 64), 4, plan.camera)
+    monkeypatch.setattr(trunks, "swin", lambda size, channels, config, weights: wanted if weights else None)
+    camera = dataclasses.replace(plan.camera, pretrained="somewhere")
+    assert model.take_pretrained(dataclasses.replace(plan, camera=camera)) == ["camera: somewhere"]
+    for name, value in wanted.layers.state_dict().items():
+        assert torch.equal(model.camera.trunk.stages.state_dict()[name], value), name
+    assert torch.equal(model.camera.trunk.stem.proj.weight, wanted.patch_embed.proj.weight)
+    first = "layers.0.blocks.0.mlp.fc1.weight"
+    assert not torch.equal(model.lidar.trunk.stages.get_parameter(first[7:]), wanted.get_parameter(first))
 
 
 def test_the_experiment_at_the_papers_scale_is_swin_t_at_224() -> None:
@@ -226,11 +226,14 @@ def test_the_experiment_at_the_papers_scale_is_swin_t_at_224() -> None:
 
 def test_the_plan_of_the_ten_ablations_builds_every_model() -> None:
     plan = variants(CONFIG / "ablation" / "ten.yaml", minutes=1.0)
-    sizes = {}
+    sizes, built = {}, set()
     for variant in plan:
-        with torch.device("meta"):
-            model = CrossModalModel(variant.experiment)
-        sizes[variant.title] = sum(p.numel() for n, p in model.named_parameters() if ".students." not in n)
+        e = variant.experiment
+        if (parts := (e.model, e.camera, e.lidar, e.range_map)) not in built:
+            built.add(parts)
+            with torch.device("meta"):
+                model = CrossModalModel(e)
+            sizes[variant.title] = sum(p.numel() for n, p in model.named_parameters() if ".students." not in n)
     assert len(plan) == 12, "the ten, what they are held against, and fewer cities"
     assert sizes["ConvNet"] == pytest.approx(sizes["complete"], rel=0.15)
     assert {v.experiment.schedule.minutes for v in plan} == {1.0}

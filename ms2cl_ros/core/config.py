@@ -41,7 +41,8 @@ class SubmapsConfig:
 
     distance: float = setting(2.0, "a new submap after this many metres", low=0.0, high=1000.0)
     angle_deg: float = setting(20.0, "a new submap after turning this many degrees", low=0.0, high=360.0)
-    headings: int = setting(24, "headings embedded per view, evenly around the turn", low=1, high=400)
+    headings: int = setting(50, "headings of a view, evenly around the turn; 50, 25, 10, 5, 2 or 1 are columns of the "
+                            "shipped models' strip, which is then all that is kept", low=1, high=400)
     accumulate: float = setting(0.0, "scans of this many metres of road before and after a submap are merged into it "
                                 "(for sparse LiDARs); 0 takes the one scan", low=0.0, high=100.0)
     voxel: float = setting(0.2, "the points kept with a submap are thinned to one per cube of this edge, metres; 0 "
@@ -100,7 +101,7 @@ class IndexConfig:
 class RetrievalConfig:
     """How the map is searched, and how sure an answer is taken to be."""
 
-    candidates: int = setting(10, "candidates asked of the index and published", low=1, high=1000)
+    candidates: int = setting(20, "candidates asked of the index and published", low=1, high=1000)
     min_score: float = setting(-1.0, "a best score below this is no match (cosine similarity)", low=-1.0, high=1.0)
 
 
@@ -240,13 +241,17 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+# what a node's parameter file may hold beside the settings
+NO_SETTINGS = ("use_sim_time", "autostart")
+
+
 def load(path: str | Path, base: Config | None = None) -> Config:
     """A Config from a ROS parameter file (`/**: ros__parameters:`); raises ConfigError naming the file."""
     import yaml
     try:
         tree = yaml.safe_load(Path(path).read_text())
         values = flatten(dict(tree["/**"]["ros__parameters"]))
-        return from_mapping({k: v for k, v in values.items() if k != "use_sim_time"}, base)
+        return from_mapping({k: v for k, v in values.items() if k not in NO_SETTINGS}, base)
     except OSError as e:
         raise ConfigError(f"cannot read the parameter file {path}: {e.strerror}") from e
     except (yaml.YAMLError, KeyError, TypeError) as e:

@@ -35,9 +35,13 @@ class Decision:
     """
 
     def __init__(self, threshold: float, hysteresis: bool = True) -> None:
-        self._least = _log_odds(threshold)
+        self.demand(threshold)
         self._room = ROOM if hysteresis else 0.0
         self.reset()
+
+    def demand(self, threshold: float) -> None:
+        """The probability that a place needs from now on."""
+        self._least = _log_odds(threshold)
 
     def reset(self) -> None:
         """LOST, and nothing remembered."""

@@ -20,7 +20,7 @@ from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import View
 from ms2cl_ros.core.vectors import FEWEST, Vectors, sample_for, threads
 
-PAGE = 1024  # views read and added at a time
+PAGE = 512  # views read at a time
 AT_ONCE = 2048  # views that one refresh takes over at most, so that no query waits for thousands
 FEW = 64  # views from which the headings of a view are estimated
 STRETCH = 2  # neighbouring views in a training sample: scattered ones tell more, but each place costs a look-up

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from time import perf_counter
 
@@ -34,6 +35,11 @@ class Matcher:
         self.trust = Trust(config.trust, calibration, model.embedding.logit_scale)
         ranges = calibration.ranges if calibration and config.trust.verify else None
         self._verifier = Verifier(model.range_map, ranges) if model.range_map and ranges else None
+
+    def tune(self, config: Config) -> None:
+        """Takes on those settings that may change between two images: `retrieval` and `trust.target_precision`."""
+        self._config = dataclasses.replace(self._config, retrieval=config.retrieval)
+        self.trust.tune(config.trust.target_precision)
 
     def reset(self) -> None:
         """Forgets where the base was: the next image is looked for in the whole map."""

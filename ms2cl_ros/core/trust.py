@@ -88,6 +88,11 @@ class Trust:
         fitted = [least for share, least in sorted(known.items()) if share >= target - 1e-9]
         return max(fitted[0] if fitted else target, 0.5)
 
+    def tune(self, target_precision: float) -> None:
+        """Another promise, from the next image on; raises nothing, and nothing is forgotten."""
+        self._config = dataclasses.replace(self._config, target_precision=target_precision)
+        self._decision.demand(self._threshold())
+
     def reset(self) -> None:
         """Forgets everything: the next image looks in the whole map."""
         self.belief.reset()

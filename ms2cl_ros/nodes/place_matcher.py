@@ -6,7 +6,7 @@ Subscribes `image` (Image), the same with `/compressed` (CompressedImage), `came
 image to the next, `odometry` (Odometry, in any frame). The map is `store.database`, a file or a shared map's URL, which
 mappers may be extending meanwhile. What it publishes under `~/` is listed in `ros/outputs.py`; `~/match_pose` and
 `~/loop_closure` only if they may be relied on. Serves `~/relocalize` (Trigger) and `~/set_enabled` (SetBool); tells
-the back ends in `backends.names`.
+the back ends in `backends.names`. A managed node, see `ros/lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from ms2cl_ros.core.config import Config, EncoderConfig
 from ms2cl_ros.core.decision import LOST, MATCHED
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
@@ -27,16 +28,16 @@ from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
 from ms2cl_ros.core.types import CameraModel, Match
-from ms2cl_ros.ros import parameters, qos
+from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.backends.backend import Offer, Wiring
 from ms2cl_ros.ros.backends.registry import Backends
-from ms2cl_ros.ros.diagnostics import Diagnostics
 from ms2cl_ros.ros.health import Health, Stream
+from ms2cl_ros.ros.lifecycle import INACTIVE, ClosingNode
 from ms2cl_ros.ros.map_source import MapSource, OpenMap
 from ms2cl_ros.ros.matcher_services import MatcherServices
 from ms2cl_ros.ros.odometry import Motion, OdometryTopic
 from ms2cl_ros.ros.outputs import BeliefFigures, Look, Outputs
-from ms2cl_ros.ros.run import ClosingNode, run
+from ms2cl_ros.ros.run import run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
@@ -57,9 +58,13 @@ class Shot:
 class PlaceMatcher(ClosingNode):
     """Wires the matcher: callbacks keep the newest image, one worker thread decodes, embeds and searches."""
 
-    def __init__(self, **node_arguments: Any) -> None:
-        super().__init__("place_matcher", **node_arguments)
-        self.config = parameters.declare(self, STAGES)
+    def __init__(self, load: Callable[[EncoderConfig], Encoder] = Encoder.load, **node_arguments: Any) -> None:
+        super().__init__("place_matcher", STAGES, "matching", **node_arguments)
+        self._load_encoder = load
+        self.start()
+
+    def configure(self) -> None:
+        """Loads the model, opens the map and listens; raises ConfigError, ModelError or StoreError."""
         images = Stream(self.resolve_topic_name("image"))
         self._info_topic = self.resolve_topic_name("camera_info")
         self.health = Health("images matched", (images,), self.get_logger().warning)
@@ -75,8 +80,9 @@ class PlaceMatcher(ClosingNode):
         self._info: CameraInfo | None = None
         self._camera: tuple[CameraInfo, CameraModel] | None = None
         self._last: tuple[int, type] | None = None
-        self._encoder = Encoder.load(self.config.encoder)
+        self._encoder = self._load_encoder(self.config.encoder)
         self.map = MapSource(self, self.config, self._encoder, self.health)
+        self.held.callback(self.map.close)
         self._connect(images)
 
     def _connect(self, images: Stream) -> None:
@@ -86,8 +92,10 @@ class PlaceMatcher(ClosingNode):
         self._figures = BeliefFigures()
         self._backends = Backends(Wiring(self, frames, self.config.backends, self._motion, self.health,
                                          lambda: self.map.store))
-        self._requests = MatcherServices(self, self._forget, lambda: self.health.verdict(self.count_publishers)[1])
+        self._requests = MatcherServices(self, self._forget, lambda: self.health.verdict(self.count_publishers)[1],
+                                         lambda: self.active)
         self._worker = Worker(self._locate, self._failed, 1, "matcher")
+        self.held.callback(self._worker.stop)
         # as image_transport does: remapping the image remaps its compressed form
         for kind, topic in ((Image, "image"), (CompressedImage, images.topic + "/compressed")):
             self.create_subscription(kind, topic, lambda m: self._image_came(images, m), qos.IMAGES,
@@ -95,9 +103,24 @@ class PlaceMatcher(ClosingNode):
         self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
         if self.config.trust.motion == "odometry" or self._backends.running:
             self._odometry = OdometryTopic(self, frames, self.health, self._motion)
-        Diagnostics(self, "matching", self.health, self._own_values)
 
-    def _own_values(self) -> dict[str, str]:
+    def tune(self, config: Config) -> None:
+        """For a live parameter: the map and what searches in it follow."""
+        self.map.tune(config)
+
+    def activated(self) -> None:
+        """The state is told to those who could not hear it before."""
+        self._backends.resting = False
+        self._outputs.state(LOST, again=True)
+
+    def deactivated(self) -> None:
+        """Nobody waits for an answer any more; what comes after is a new search."""
+        self._requests.dismiss()
+        self._forget()
+        self._backends.resting = True
+
+    def figures(self) -> dict[str, str]:
+        """The map, the belief and the back ends."""
         trust = self.map.opened.matcher.trust if self.map.opened else None
         return {**self.map.values(), **self._figures.values(trust), **self._backends.values()}
 
@@ -112,8 +135,8 @@ class PlaceMatcher(ClosingNode):
             return
         if self.health.note(stream, stamp):
             self._transforms.clear()
-        if not self._requests.enabled:
-            self.health.skip(DISABLED)
+        if not self.active or not self._requests.enabled:
+            self.health.skip(DISABLED if self.active else INACTIVE)
             return
         if self._worker.put(Shot(message, time.monotonic())) is not None:
             self.health.skip(REPLACED, working=False)
@@ -186,16 +209,15 @@ class PlaceMatcher(ClosingNode):
         self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
         self.health.drop("internal error", repr(error))
 
-    def close(self) -> str:
-        """Finishes the image at hand and closes the map; says what was done."""
+    def finish(self) -> str:
+        """Finishes the image at hand; says what was done."""
         self._worker.stop()
-        self.map.close()
         return f"{self.health.processed} images matched"
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run("place_matcher", PlaceMatcher, args)
+    return run("place_matcher", [PlaceMatcher], args)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Subscribes `points` (PointCloud2) and, by `frames.pose_source`, `odometry` (Odometry), `pose` (PoseStamped) or TF.
 Publishes `~/submaps` (nav_msgs/Path, latched) and /diagnostics. The map is `store.database`. Takes corrections on
-`~/update_poses` (nav_msgs/Path); serves `~/save` and `~/new_session` (std_srvs/Trigger).
+`~/update_poses` (nav_msgs/Path); serves `~/save` and `~/new_session` (std_srvs/Trigger). A managed node, see
+`ros/lifecycle.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 
 from ms2cl_ros.core.accumulation import Motion
-from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.config import Config, EncoderConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
@@ -34,12 +35,13 @@ from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.messages import TIMES, stamp_ns, to_point_cloud
 from ms2cl_ros.core.retention import keep_within
 from ms2cl_ros.core.types import StampedPose, Submap
-from ms2cl_ros.ros import conversions, parameters, qos
-from ms2cl_ros.ros.diagnostics import Diagnostics, shared_map
+from ms2cl_ros.ros import conversions, qos
+from ms2cl_ros.ros.diagnostics import shared_map
 from ms2cl_ros.ros.health import JUMP_NS, WAITING, Health, Stream
+from ms2cl_ros.ros.lifecycle import INACTIVE, ClosingNode
 from ms2cl_ros.ros.map_services import MapServices
 from ms2cl_ros.ros.poses import SWEEP_NS, PoseTopic, PoseTransforms
-from ms2cl_ros.ros.run import ClosingNode, run
+from ms2cl_ros.ros.run import run
 from ms2cl_ros.ros.tf import TransformListener
 from ms2cl_ros.ros.worker import Worker
 
@@ -66,9 +68,13 @@ class Scan:
 class SubmapMapper(ClosingNode):
     """Wires the mapper: callbacks find each cloud's pose, one worker thread decodes, embeds and stores."""
 
-    def __init__(self, **node_arguments: Any) -> None:
-        super().__init__("submap_mapper", **node_arguments)
-        self.config = parameters.declare(self, STAGES)
+    def __init__(self, load: Callable[[EncoderConfig], Encoder] = Encoder.load, **node_arguments: Any) -> None:
+        super().__init__("submap_mapper", STAGES, "mapping", **node_arguments)
+        self._load_encoder = load
+        self.start()
+
+    def configure(self) -> None:
+        """Loads the model, opens the map and listens; raises ConfigError, ModelError or StoreError."""
         clouds = Stream(self.resolve_topic_name("points"))
         source = self.config.frames.pose_source
         streams = (clouds,) if source == "tf" else (clouds, Stream(self.resolve_topic_name(source)))
@@ -78,7 +84,6 @@ class SubmapMapper(ClosingNode):
         self._listen(streams[-1])
         self._load()
         self._connect(clouds)
-        parameters.on_change(self, self._apply)
 
     def _listen(self, poses: Stream) -> None:
         """Where poses and extrinsics come from; raises ConfigError."""
@@ -95,8 +100,9 @@ class SubmapMapper(ClosingNode):
 
     def _load(self) -> None:
         """The model and the map; raises ModelError or StoreError."""
-        encoder = Encoder.load(self.config.encoder)
+        encoder = self._load_encoder(self.config.encoder)
         self.store = open_map(self.config.store.database, encoder.sidecar, write=True, cache=self.config.store.cache)
+        self.held.callback(self.store.close)
         self._mapper = Mapper(self.config, encoder, self.store)
         self._read_path()
         self.get_logger().info(f"mapping into {self.store.name} ({self._count} submaps) with {encoder.sidecar.name}")
@@ -108,22 +114,32 @@ class SubmapMapper(ClosingNode):
     def _connect(self, clouds: Stream) -> None:
         """Publishers, the subscription, timers and the worker."""
         self._submaps = self.create_publisher(Path, "~/submaps", qos.MAP)
-        self._submaps.publish(self._path)
         self._worker = Worker(self._map, self._failed, QUEUE, "mapper", self._render)
+        self.held.callback(self._worker.stop)
         MapServices(self, self.store, self.config, self.health, self._begin_session, self._read_path)
         self.create_subscription(PointCloud2, "points", lambda m: self._cloud_came(clouds, m), qos.CLOUDS,
                                  qos_overriding_options=qos.overridable())
         self.create_timer(0.05, self._settle, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_timer(PATH_PERIOD, self._publish_path, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        Diagnostics(self, "mapping", self.health, self._figures)
 
-    def _figures(self) -> dict[str, str]:
+    def activated(self) -> None:
+        """The map so far is shown to those who could not hear it before."""
+        self._path_changed = True
+        self._publish_path()
+
+    def deactivated(self) -> None:
+        """Clouds that wait for their poses are given up."""
+        self.health.skip(INACTIVE)
+        self._waiting.clear()
+
+    def figures(self) -> dict[str, str]:
+        """The map, and how far its views lag behind."""
         waiting = len(self.store.unrendered()) if self.config.views.spacing else 0
         return {"submaps": str(self._count), "views": str(self.store.view_count()), WAITING: str(waiting),
                 "map": self.store.name, **shared_map(self.store, self.health)}
 
-    def _apply(self, config: Config) -> None:
-        self.config = config
+    def tune(self, config: Config) -> None:
+        """For a live parameter."""
         if isinstance(self._poses, PoseTopic):
             self._poses.buffer.gap = config.frames.pose_gap
 
@@ -132,6 +148,9 @@ class SubmapMapper(ClosingNode):
         if self.health.note(stream, stamp):
             self._poses.forget_after(stamp)
             self._drop_after(stamp)
+        if not self.active:
+            self.health.skip(INACTIVE)
+            return
         if len(self._waiting) >= WAITING_ROOM:
             self._waiting.popleft()
             self.health.drop(NO_POSE, f"more than {WAITING_ROOM} clouds wait for their poses")
@@ -226,12 +245,14 @@ class SubmapMapper(ClosingNode):
     def _publish_path(self) -> None:
         """Not with every submap, as the path grows with the map."""
         with self._path_lock:
-            if self._path_changed:
+            if self._path_changed and self.active:
                 self._submaps.publish(self._path)
                 self._path_changed = False
 
     def _render(self) -> bool:
         """In the worker thread, while no cloud waits: the views around one submap that lies behind."""
+        if not self.active:
+            return False
         with self._mapping:
             return self._mapper.render_ripe() > 0
 
@@ -253,20 +274,19 @@ class SubmapMapper(ClosingNode):
             self.get_logger().error("please report this: " + "".join(traceback.format_exception(error)))
             self.health.drop("internal error", repr(error))
 
-    def close(self) -> str:
-        """Finishes the submap at hand and closes the map; says what there is now."""
+    def finish(self) -> str:
+        """Finishes the submap at hand; says what there is now."""
         left, lost = len(self._worker.stop()) + len(self._waiting), ""
         try:
             self._count += len(self._mapper.flush())
         except Ms2clError as e:
             lost = f"; the last submaps are not stored: {e}"
-        self.store.close()
         return f"{self._count} submaps in {self.store.name}; {left} clouds were still waiting{lost}"
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    return run("submap_mapper", SubmapMapper, args)
+    return run("submap_mapper", [SubmapMapper], args)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,12 @@ class MapSource:
         except (StoreError, OSError) as e:
             self._health.fault(str(e))
 
+    def tune(self, config: Config) -> None:
+        """Live settings have changed: the next image is matched by them."""
+        self._config = config
+        if self.opened is not None:
+            self.opened.matcher.tune(config)
+
     def values(self) -> dict[str, str]:
         """For diagnostics."""
         if self.opened is None:

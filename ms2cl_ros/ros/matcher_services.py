@@ -39,12 +39,13 @@ class _Asked:
 class MatcherServices:
     """`~/relocalize` (Trigger) and `~/set_enabled` (SetBool).
 
-    `forget()` is called when a new search is asked for. `note` is to be called after each image from then on; it may
-    come from another thread.
+    `forget()` is called when a new search is asked for; `active()` says whether the node works on images. `note` is to
+    be called after each image from then on; it may come from another thread.
     """
 
-    def __init__(self, node: Node, forget: Callable[[], None], trouble: Callable[[], str]) -> None:
-        self._forget, self._trouble = forget, trouble
+    def __init__(self, node: Node, forget: Callable[[], None], trouble: Callable[[], str],
+                 active: Callable[[], bool] = lambda: True) -> None:
+        self._forget, self._trouble, self._active = forget, trouble, active
         self._asked: list[_Asked] = []
         self._lock = threading.Lock()
         self.enabled = True
@@ -64,6 +65,13 @@ class MatcherServices:
         for asked in done:
             asked.done.set_result(None)
 
+    def dismiss(self) -> None:
+        """Answers all who wait with what there is."""
+        with self._lock:
+            waiting, self._asked = self._asked, []
+        for asked in waiting:
+            asked.done.set_result(None)
+
     def _look_at_clock(self) -> None:
         now = time.monotonic()
         with self._lock:
@@ -73,8 +81,9 @@ class MatcherServices:
             asked.done.set_result(None)
 
     async def _relocalize(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self.enabled:
-            response.message = json.dumps({"state": "DISABLED", "why": "call ~/set_enabled with data: true first"})
+        if not self.enabled or not self._active():
+            why = "call ~/set_enabled with data: true first" if self._active() else "the node is not active"
+            response.message = json.dumps({"state": "DISABLED", "why": why})
             return response
         asked = _Asked(time.monotonic() + PATIENCE)
         self._forget()

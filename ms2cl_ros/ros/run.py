@@ -9,27 +9,22 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from ms2cl_ros.core.errors import Ms2clError
+from ms2cl_ros.ros.lifecycle import ClosingNode
 
 
-class ClosingNode(Node):
-    """A node that holds more than ROS entities."""
-
-    def close(self) -> str:
-        """Ends its threads, closes its files; returns what there is to say at the end."""
-        raise NotImplementedError
-
-
-def run(name: str, make: Callable[[], ClosingNode], args: Sequence[str] | None = None) -> int:
-    """Makes the node, spins it until it is stopped; returns the exit code."""
-    node = None
+def run(name: str, makes: Sequence[Callable[[], ClosingNode]], args: Sequence[str] | None = None) -> int:
+    """Makes the nodes, spins them in one thread until they are stopped; returns the exit code."""
+    nodes: list[ClosingNode] = []
     try:
         rclpy.init(args=None if args is None else list(args))
-        node = make()
-        rclpy.spin(node)
+        executor = SingleThreadedExecutor()
+        for make in makes:
+            nodes.append(make())
+            executor.add_node(nodes[-1])
+        executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Ms2clError as e:
@@ -43,11 +38,10 @@ def run(name: str, make: Callable[[], ClosingNode], args: Sequence[str] | None =
     finally:
         # a terminal's Ctrl-C reaches a node under `ros2 launch` twice; the second must not cut this short
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if node is not None:
-            summary = node.close()
-            node.destroy_node()
+        for node in reversed(nodes):
             # not through the node: its context has ended, and /rosout with it
-            rclpy.logging.get_logger(name).info(summary)
+            rclpy.logging.get_logger(node.get_name()).info(node.close())
+            node.destroy_node()
         rclpy.try_shutdown()
     return 0
 

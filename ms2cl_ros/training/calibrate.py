@@ -21,6 +21,7 @@ import numpy as np
 
 from ms2cl_ros.core import fitting, projection, sidecar
 from ms2cl_ros.core.calibration import SAME_METRES, SAME_RADIANS, Calibration, RangeLikelihood, uncalibrated
+from ms2cl_ros.core.config import RetrievalConfig, SubmapsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
 from ms2cl_ros.core.fitting import Trial
@@ -32,7 +33,7 @@ from ms2cl_ros.core.retrieval import Verify, candidates
 from ms2cl_ros.core.types import Candidate, RangeImage, View
 from ms2cl_ros.core.verification import Verifier, log_chances, stack
 
-HEADINGS, CANDIDATES = 50, 30
+HEADINGS, CANDIDATES = SubmapsConfig().headings, RetrievalConfig().candidates
 # Cities lie side by side in one map.
 FAR_APART = 1e4
 # Wrong candidates against which the ranges of a picture's own view are fitted, and pictures that are enough for it.

@@ -31,13 +31,14 @@ PERIOD, WAITING_ROOM = 0.05, 100
 class Backends:
     """All adapters that the settings name. Raises ConfigError for an unknown name or messages not installed.
 
-    `offer` may be called from any thread; the adapters work in the node's executor.
+    `offer` may be called from any thread; the adapters work in the node's executor, unless `resting`.
     """
 
     def __init__(self, wiring: Wiring) -> None:
         self.running = [make(wiring) for make in chosen(wiring.settings.names, wiring.settings.publish_tf)]
         self._offers: deque[Offer] = deque(maxlen=WAITING_ROOM)
         self._lock = threading.Lock()
+        self.resting = False
         if self.running:
             wiring.node.create_timer(PERIOD, self.tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -52,7 +53,7 @@ class Backends:
         with self._lock:
             offers = list(self._offers)
             self._offers.clear()
-        for backend in self.running:
+        for backend in () if self.resting else self.running:
             for offer in offers:
                 backend.take(offer)
             backend.tick()
