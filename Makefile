@@ -12,7 +12,7 @@ ROUTE ?=
 LENGTH ?=
 START ?=
 
-.PHONY: demo slam test lint clean
+.PHONY: demo slam docs test lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ms2cl demo --out demo $(if $(DRIVE),--drive "$(DRIVE)") $(if $(ROUTE),--route "$(ROUTE)") \
@@ -20,6 +20,9 @@ demo: $(VENV)/.demo
 
 slam: $(VENV)/.slam
 	$(BIN)/python examples/slam_loop_closure/run.py --out demo/slam
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -39,10 +42,14 @@ $(VENV)/.slam: setup.py | $(BIN)/python
 	$(PIP) -e '.[city,plot,slam]'
 	touch $@
 
+$(VENV)/.docs: setup.py | $(BIN)/python
+	$(PIP) 'mkdocs>=1.6,<2'
+	touch $@
+
 $(VENV)/.test: setup.py test/build_messages.py | $(BIN)/python
 	$(PIP) $(TORCH) -e '.[ros,city,plot,training,test]'
 	$(BIN)/python test/build_messages.py
 	touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build install log demo *.egg-info
+	rm -rf $(VENV) build install log demo site *.egg-info

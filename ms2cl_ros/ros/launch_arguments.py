@@ -21,8 +21,9 @@ from ms2cl_ros.core.install import installed
 from ms2cl_ros.ros.transport import environment
 
 MAPPER, MATCHER, PLAYER = "submap_mapper", "place_matcher", "ms2cl"
-BOTH = (MAPPER, MATCHER)
-MODULES = {MAPPER: "ms2cl_ros.nodes.submap_mapper", MATCHER: "ms2cl_ros.nodes.place_matcher", PLAYER: "ms2cl_ros.cli"}
+BOTH, TOGETHER = (MAPPER, MATCHER), "both"
+MODULES = {MAPPER: "ms2cl_ros.nodes.submap_mapper", MATCHER: "ms2cl_ros.nodes.place_matcher",
+           TOGETHER: "ms2cl_ros.nodes.both", PLAYER: "ms2cl_ros.cli"}
 SWITCH = ("true", "false")
 AS_FILE = "; empty: as in params_file"
 
@@ -42,7 +43,8 @@ class Argument:
 
 @dataclass(frozen=True)
 class Process:
-    """One process of a launch. `parameters` override `params_file`; a process without `name` is no node."""
+    """One process of a launch. `parameters` override `params_file`; `name`: of its node, empty where there is not one.
+    """
 
     executable: str
     arguments: tuple[str, ...] = ()
@@ -54,12 +56,18 @@ class Process:
     log_level: str = "info"
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def has_nodes(self) -> bool:
+        """Whether it takes ROS arguments."""
+        return self.executable != PLAYER
+
     def argv(self) -> list[str]:
         """The command line that starts it with this Python, without `ros2 launch`."""
         command = [sys.executable, "-m", MODULES[self.executable], *self.arguments]
-        if not self.name:
+        if not self.has_nodes:
             return command
-        command += ["--ros-args", "--log-level", self.log_level, "-r", f"__node:={self.name}"]
+        command += ["--ros-args", "--log-level", self.log_level]
+        command += ["-r", f"__node:={self.name}"] if self.name else []
         command += ["-r", f"__ns:=/{self.namespace}"] if self.namespace else []
         command += ["--params-file", self.params_file]
         for name, value in self.parameters.items():
@@ -99,6 +107,8 @@ COMMON = (
     Argument("namespace", "", "namespace of the nodes, their topics and outputs"),
     Argument("params_file", "config/ms2cl.yaml", "ROS parameter file of the nodes"),
     Argument("use_sim_time", "false", "take the time from /clock", SWITCH),
+    Argument("autostart", "", "configure and activate at the start, or wait for a lifecycle manager" + AS_FILE,
+             ("", *SWITCH)),
     Argument("log_level", "info", "what the nodes log", ("debug", "info", "warn", "error", "fatal")),
     _setting("database", "store.database"),
     _setting("model", "encoder.model"),
@@ -120,6 +130,7 @@ MATCHING = (
     _setting("backend_namespace", "backends.namespace", (MATCHER,)),
     _setting("publish_tf", "backends.publish_tf", (MATCHER,)),
 )
+ONE_PROCESS = Argument("one_process", "false", "both nodes in one process, with one copy of the model", SWITCH)
 MAPPING_SWITCH = Argument("mapping", "true", "run submap_mapper, which makes or extends the map", SWITCH)
 REPLAY = (
     Argument("bag", None, "folder of the rosbag2 to play"),
@@ -128,9 +139,10 @@ REPLAY = (
     Argument("loop", "false", "begin again at the bag's end", SWITCH),
     MAPPING_SWITCH,
     Argument("matching", "true", "run place_matcher", SWITCH),
+    ONE_PROCESS,
 )
 LAUNCHES = {
-    "localize": (*COMMON, MAPPING_SWITCH, *MAPPING, *MATCHING),
+    "localize": (*COMMON, MAPPING_SWITCH, ONE_PROCESS, *MAPPING, *MATCHING),
     "map": (*COMMON, *MAPPING),
     "replay": (*REPLAY, *COMMON, *MAPPING, *MATCHING),
 }
@@ -158,10 +170,12 @@ def processes(launch: str, current: Mapping[str, str] | None = None, /, **given:
         raise ConfigError(f"{launch} has no argument {', '.join(sorted(unknown))}; there are: {', '.join(table)}")
     chosen = {name: _value(a, given) for name, a in table.items()}
     extra = environment(os.environ if current is None else current)
-    out = [_node(node, table, chosen, extra) for node in NODES[launch] if chosen.get(SWITCHES[node], "true") == "true"]
-    if not out:
+    nodes = [node for node in NODES[launch] if chosen.get(SWITCHES[node], "true") == "true"]
+    if not nodes:
         raise ConfigError(f"{launch} with mapping and matching switched off has nothing to do")
-    return [*out, _player(chosen, [p.name for p in out], extra)] if launch == "replay" else out
+    together = chosen.get("one_process") == "true" and len(nodes) > 1
+    out = [_process(group, table, chosen, extra) for group in ([nodes] if together else [[node] for node in nodes])]
+    return [*out, _player(chosen, nodes, extra)] if launch == "replay" else out
 
 
 def _value(argument: Argument, given: Mapping[str, Any]) -> str:
@@ -174,15 +188,21 @@ def _value(argument: Argument, given: Mapping[str, Any]) -> str:
     return value
 
 
-def _node(node: str, table: Mapping[str, Argument], chosen: Mapping[str, str], extra: dict[str, str]) -> Process:
-    own = [a for a in table.values() if node in a.nodes]
+def _process(nodes: list[str], table: Mapping[str, Argument], chosen: Mapping[str, str],
+             extra: dict[str, str]) -> Process:
+    """One node, or both together."""
+    own = [a for a in table.values() if set(nodes) & set(a.nodes)]
     params_file = Path(chosen["params_file"]).expanduser()
     if not params_file.is_file():
         raise ConfigError(f"there is no params_file {params_file}")
     parameters = {a.parameter: _parsed(a.parameter, chosen[a.name]) for a in own if a.parameter and chosen[a.name]}
     remappings = tuple((a.topic, chosen[a.name]) for a in own if a.topic and chosen[a.name] != a.topic)
-    return Process(node, name=node, namespace=chosen["namespace"].strip("/"), params_file=str(params_file),
-                   parameters={"use_sim_time": chosen["use_sim_time"] == "true", **parameters},
+    switches = {"use_sim_time": chosen["use_sim_time"] == "true"}
+    if chosen["autostart"]:
+        switches["autostart"] = chosen["autostart"] == "true"
+    alone = nodes[0] if len(nodes) == 1 else ""
+    return Process(alone or TOGETHER, name=alone, namespace=chosen["namespace"].strip("/"),
+                   params_file=str(params_file), parameters={**switches, **parameters},
                    remappings=remappings, log_level=chosen["log_level"], environment=extra)
 
 

@@ -30,9 +30,9 @@ def action(process: Process) -> Any:
     """The launch action that starts a process."""
     from launch.actions import ExecuteProcess
     from launch_ros.actions import Node
-    if not process.name:
+    if not process.has_nodes:
         return ExecuteProcess(cmd=process.argv(), additional_env=process.environment, output="screen")
-    return Node(package="ms2cl_ros", executable=process.executable, name=process.name,
+    return Node(package="ms2cl_ros", executable=process.executable, name=process.name or None,
                 namespace=process.namespace or None, parameters=[process.params_file, process.parameters],
                 remappings=list(process.remappings), ros_arguments=["--log-level", process.log_level],
                 additional_env=process.environment, output="screen")

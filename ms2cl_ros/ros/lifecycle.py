@@ -65,10 +65,10 @@ class ClosingNode(LifecycleNode):
         """A live parameter has changed while configured."""
         raise NotImplementedError
 
-    def activated(self) -> None:  # noqa: B027 - not every node has something to say
+    def activated(self) -> None:
         """Publishers speak from now on."""
 
-    def deactivated(self) -> None:  # noqa: B027
+    def deactivated(self) -> None:
         """Publishers are about to fall silent."""
 
     def start(self) -> None:
@@ -157,7 +157,7 @@ class ClosingNode(LifecycleNode):
         self._made = []
 
     def _entities(self) -> list[tuple[str, Any]]:
-        gated = [p for p in self._managed_entities]
+        gated = list(self._managed_entities)
         plain = [p for p in self.publishers if p not in gated]
         kinds = {"lifecycle_publisher": gated, "publisher": plain, "subscription": self.subscriptions,
                  "client": self.clients, "service": self.services, "timer": self.timers}

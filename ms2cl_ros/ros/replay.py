@@ -81,10 +81,15 @@ class Nodes:
         self._folder.mkdir(parents=True, exist_ok=True)
         for command in self._commands:
             env = {**os.environ, **command.environment, "ROS_LOG_DIR": str(self._folder)}
-            with open(self._folder / f"{command.name}.log", "wb") as log:
-                self._running[command.name] = subprocess.Popen(command.argv(), stdout=log, stderr=subprocess.STDOUT,
-                                                               env=env, start_new_session=True)
+            name = command.name or command.executable
+            with open(self._folder / f"{name}.log", "wb") as log:
+                self._running[name] = subprocess.Popen(command.argv(), stdout=log, stderr=subprocess.STDOUT, env=env,
+                                                       start_new_session=True)
         return self
+
+    def pids(self) -> dict[str, int]:
+        """The processes by name."""
+        return {name: process.pid for name, process in self._running.items()}
 
     def check(self) -> None:
         """Raises Ms2clError with the last lines of a node that has ended."""

@@ -60,8 +60,9 @@ def _map(figure: Any, axes: Any, moments: Sequence[Moment], submaps: Sequence[np
                submaps, _route([m.truth for m in known if m.truth is not None]))
     for state, marker in ((LOST, "x"), (TRACKING, "^")):
         where = np.array([m.truth[:2, 3] for m in known if m.state == state and m.truth is not None]).reshape(-1, 2)
-        axes.scatter(*where.T, s=26, marker=marker, c=STATE[state], linewidths=1.1, zorder=5,
-                     label=f"{len(where)} {state}, nothing published")
+        if len(where):
+            axes.scatter(*where.T, s=26, marker=marker, c=STATE[state], linewidths=1.1, zorder=5,
+                         label=f"{len(where)} {state}, nothing published")
     if not known:  # nothing to hold the answers against: they alone are the route
         where = np.array([m.match.T_map_base[:2, 3] for m in moments if m.told and m.match]).reshape(-1, 2)
         axes.scatter(*where.T, s=14, c=STATE[MATCHED], zorder=4, label="published; the truth is not known")
@@ -88,7 +89,7 @@ def _spans(axes: Any, seconds: np.ndarray, moments: Sequence[Moment]) -> None:
 
 def _belief(axes: Any, seconds: np.ndarray, moments: Sequence[Moment]) -> None:
     from matplotlib.patches import Patch
-    best = [m.place.probability if m.place else 0.0 for m in moments]
+    best = [m.match.probability if m.match else m.place.probability if m.place else 0.0 for m in moments]
     second = [m.place.next if m.place else 0.0 for m in moments]
     axes.plot(seconds, best, color=INK, linewidth=1.3, label="most probable place")
     axes.plot(seconds, second, color=WRONG, linewidth=1.0, label="next other place")

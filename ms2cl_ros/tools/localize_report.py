@@ -59,4 +59,6 @@ def title(name: str, out: Mapping[str, Any]) -> str:
     first = out["seconds_to_first_match"]
     when = "no match at all" if first is None else f"first match after {first:.1f} s"
     told = published_line(out["published"]) if "published" in out else f"{out['states']['MATCHED']} of {out['images']}"
-    return f"{name}: published {told}\n{states}; {when}" + ("" if out["calibrated"] else "; model without calibration")
+    how = f"motion {out['motion']}, target {out['target_precision']:g}"
+    how += "" if out["calibrated"] else ", model without calibration"
+    return f"{name}: published {told}\n{states}; {when}; {how}"

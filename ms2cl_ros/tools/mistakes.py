@@ -114,8 +114,10 @@ def _draw(path: Path, m: Moment, rgb: np.ndarray, rows: Sequence[tuple[str, np.n
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
-    figure, axes = plt.subplots(len(rows) + 1, 1, figsize=(8.5, 2.3 * (len(rows) + 1)), facecolor=PAPER,
-                                constrained_layout=True)
+    # the camera's grid reaches higher than the LiDAR's; cells are drawn alike, and both end at the same elevation
+    taller = max(rgb.shape[0] / max(ranges.shape[0] for _, ranges in rows), 1.0)
+    figure, axes = plt.subplots(len(rows) + 1, 1, figsize=(8.5, 2.2 * (len(rows) + taller)), facecolor=PAPER,
+                                height_ratios=[taller, *[1.0] * len(rows)], constrained_layout=True)
     axes[0].imshow(rgb, aspect="auto")
     axes[0].set_title(f"asked at stamp {m.stamp_ns}: published as {_probability(m):.4f} probable", fontsize=10,
                       color=INK)

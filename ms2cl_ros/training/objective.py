@@ -84,12 +84,3 @@ def range_term(logits: Tensor | None, batch: Batch, experiment: Experiment,
     if logits is None or batch.bins is None or batch.seen is None:
         return None
     return experiment.loss.range_map * losses.range_classes(logits, batch.bins, batch.seen, total=total)
-
-
-def loss_terms(model: CrossModalModel, batch: Batch, experiment: Experiment,
-               queue: Queue | None = None) -> dict[str, Tensor]:
-    """The weighted terms of the loss by name; their sum is what is minimised."""
-    strips, logits = encode(model, batch, experiment)
-    terms = embedding_terms(strips, batch, model.log_scale, experiment, queue)
-    ranges = range_term(logits, batch, experiment)
-    return terms if ranges is None else {**terms, "range": ranges}

@@ -27,7 +27,6 @@ from ms2cl_ros.training.experiment import Experiment, ScheduleConfig, from_tree,
 from ms2cl_ros.training.gradients import add_gradients
 from ms2cl_ros.training.losses import Queue
 from ms2cl_ros.training.model import CrossModalModel, windows
-from ms2cl_ros.training.objective import loss_terms as loss_terms
 from ms2cl_ros.training.parallel import ALONE, World, join, leave
 from ms2cl_ros.training.shards import Shards
 from ms2cl_ros.training.validate import validate
