@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark that looks for growth sees it, and sees none where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+spec = importlib.util.spec_from_file_location("endurance", Path(__file__).parent.parent / "benchmarks" / "endurance.py")
+endurance = importlib.util.module_from_spec(spec)
+sys.modules["endurance"] = endurance
+spec.loader.exec_module(endurance)
+
+
+def curve(memory=lambda t: 200.0, threads=lambda t: 9, files=lambda t: 20):
+    return [endurance.Sample(t, t, "node", memory(t), threads(t), files(t)) for t in range(90)]
+
+
+@pytest.mark.parametrize(("samples", "said"), [
+    (curve(), []),
+    (curve(memory=lambda t: 200.0 + 4.0 * (t % 7), threads=lambda t: 9 + (t % 30 == 0)), []),
+    (curve(memory=lambda t: 300.0 if t > 20 else 100.0), []),
+    (curve(memory=lambda t: 200.0 + t), ["memory from 244.5 to 274.5 MB"]),
+    (curve(threads=lambda t: 9 + t // 30), ["threads from 10 to 11"]),
+    (curve(files=lambda t: 20 + t // 60), ["files from 20 to 21"]),
+    (curve()[:12], ["too short to say anything: play longer"]),
+])
+def test_growth_from_the_second_to_the_last_third_is_told(samples, said):
+    assert endurance.grown(samples) == said
+
+
+def test_a_sample_is_what_the_process_has_now(tmp_path):
+    before = endurance.sample(0.0, 0.0, "me", os.getpid())
+    with open(tmp_path / "more", "w"):
+        after = endurance.sample(1.0, 1.0, "me", os.getpid())
+    assert after.files == before.files + 1
+    assert after.rss_mb > 10.0
+
+
+def test_a_player_is_stopped_after_so_many_passes_and_at_the_goal(tmp_path):
+    played = endurance.Played(endurance.Watch({}, tmp_path / "x.csv"), 100.0)
+    stop = played.again()
+    for _ in range(endurance.PASSES):
+        for done in (0.0, 2.0):
+            played.note(done, 2.0)
+    assert not stop.is_set()
+    played.note(0.0, 2.0)
+    assert stop.is_set()
+    assert played.total == 2.0 * endurance.PASSES
+    stop = played.again()
+    played.note(80.0, 80.0)
+    assert stop.is_set()
