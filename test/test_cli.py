@@ -56,11 +56,11 @@ def test_a_drive_is_converted_mapped_and_localised_by_four_commands(bag, tmp_pat
     assert "4 submaps from 4 scans" in said
     code, table, said = ms2cl("localize", bag, "--map", tmp_path / "m.db", "--json", tmp_path / "matches.jsonl")
     assert code == 0, said
-    assert "4 matches for 4 images" in said
+    assert "matches for 4 images, 4 with candidates" in said
     assert "Recall@1" in table
     matches = [json.loads(line) for line in (tmp_path / "matches.jsonl").read_text().splitlines()]
     assert len(matches) == 4
-    assert all(len(m["candidates"]) == 4 and len(m["covariance"]) == 6 for m in matches)
+    assert all(1 <= len(m["candidates"]) <= 4 and len(m["covariance"]) == 6 for m in matches)
     pytest.importorskip("matplotlib")
     code, _, said = ms2cl("overlay", bag, "-o", tmp_path / "overlay.png", "--number", "2")
     assert code == 0, said

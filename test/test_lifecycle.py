@@ -118,7 +118,9 @@ def test_a_matcher_can_be_configured_again_and_again_with_nothing_left_behind(ma
         assert manager.change("place_matcher", CLEANUP)
         assert (len(matcher._entities()), threading.active_count()) == (bare, threads)
     assert len(manager.matches) == 3
-    assert "MATCHED" in states
+    # a latched "MATCHED" must not outlive the matching
+    assert ros.spin_until(lambda: states[-1] == "LOST")
+    assert states.count("MATCHED") == 3
 
 
 def test_an_inactive_matcher_answers_relocalize_at_once_with_the_reason(manager, ros, tiny_model, tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,8 +138,7 @@ def test_recorded_pairs_come_first_and_carry_the_name_of_their_drive(monkeypatch
 def test_the_command_writes_figure_sheets_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On one real scene under two names, one district and a shard of noise."""
     for name in ("object_000000", "drive"):
-        (tmp_path / "data").mkdir(exist_ok=True)
-        (tmp_path / "data" / name).symlink_to(DATA / "object_000000")
+        shutil.copytree(DATA / "object_000000", tmp_path / "data" / name)
     rng = np.random.default_rng(4)
     np.savez(tmp_path / "a.npz", img=rng.integers(0, 255, (8, 64, 160, 3), np.uint8), scene=np.arange(8),
              rng=rng.uniform(0, 50, (8, 48, 160)).astype(np.float16))

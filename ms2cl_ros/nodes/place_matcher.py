@@ -109,12 +109,11 @@ class PlaceMatcher(ClosingNode):
         self.map.tune(config)
 
     def activated(self) -> None:
-        """The state is told to those who could not hear it before."""
+        """Back ends are told again."""
         self._backends.resting = False
-        self._outputs.state(LOST, again=True)
 
     def deactivated(self) -> None:
-        """Nobody waits for an answer any more; what comes after is a new search."""
+        """Nobody waits for an answer any more, the last word is LOST, and what comes after is a new search."""
         self._requests.dismiss()
         self._forget()
         self._backends.resting = True
@@ -174,7 +173,8 @@ class PlaceMatcher(ClosingNode):
             closure = self._outputs.match(match, opened.store, telling)
         if closure is not None and telling:
             live = self.map.live_session(closure.stamp_ns)
-        self._outputs.state(trust.state)
+        if self.active:  # what nobody hears must not count as told
+            self._outputs.state(trust.state)
         self._backends.offer(Offer(look.image.stamp_ns, trust.state, match, closure, live))
         if match is None:
             self.map.no_match()

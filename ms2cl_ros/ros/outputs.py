@@ -60,9 +60,9 @@ class Outputs:
         self._markers = publisher(MarkerArray, "markers")
         self._comparison = publisher(Image, "comparison")
 
-    def state(self, state: str, again: bool = False) -> None:
-        """Publishes the state if it is another than before, or `again`; late subscribers get the last one."""
-        if state != self._last_state or again:
+    def state(self, state: str) -> None:
+        """Publishes the state if it is another than before; late subscribers get the last one."""
+        if state != self._last_state:
             self._last_state = state
             self._states.publish(String(data=state))
 
