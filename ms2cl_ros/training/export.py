@@ -32,7 +32,7 @@ from ms2cl_ros.training.compress import halve, name_all, quantise
 from ms2cl_ros.training.experiment import Experiment, to_tree
 from ms2cl_ros.training.model import CrossModalModel, Encoder, input_sizes
 
-OPSET = 17  # what onnxruntime 1.17 to 1.32 were seen to read
+OPSET = 17  # onnxruntime 1.17 and 1.32 were seen to read it
 # How far the outputs may be from torch's, the range map's logits among them; int8 is judged by its recall alone.
 TOLERANCES = {"float32": 1e-3, "float16": 0.1, "int8": math.inf}
 Figures = Callable[[Path], dict[str, Any]]
