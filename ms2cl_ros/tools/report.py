@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.config import Config
+from ms2cl_ros.core.decision import MATCHED
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.geometry import camera_view
@@ -102,28 +103,36 @@ def draw(path: Path, title: str, matches: Sequence[Match], truths: Sequence[np.n
 
 def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequence[np.ndarray],
                submaps: Sequence[np.ndarray], route: np.ndarray | None = None) -> None:
-    """Draws the submaps and each match, a line from the true place to the answer coloured by its error.
+    """Draws the submaps and each published match, a line from the true place to the answer coloured by its error.
 
-    `route`: (n, 2) metres, nan where it breaks off; the places of the matches if left out.
+    Images whose answer was kept back are rings. `route`: (n, 2) metres, nan where it breaks off; the places of the
+    matches if left out.
     """
     from matplotlib.collections import LineCollection
+    whole = np.array([T[:2, 3] for T in truths]).reshape(-1, 2)
+    silent = np.array([m.state != MATCHED for m in matches], bool)
+    truths = [T for T, kept in zip(truths, silent, strict=True) if not kept]
+    matches = [m for m in matches if m.state == MATCHED]
     true = np.array([T[:2, 3] for T in truths]).reshape(-1, 2)
     found = np.array([m.T_map_base[:2, 3] for m in matches]).reshape(-1, 2)
     stored = np.array([T[:2, 3] for T in submaps]).reshape(-1, 2)
     metres = errors(matches, truths)[:, 0]
     order = np.argsort(metres)  # the worst on top
     axes.scatter(*stored.T, s=16, color=FAINT, label=f"{len(stored)} submaps", zorder=1)
-    axes.plot(*(true if route is None else route).T, color=INK, linewidth=0.8, label="route of the camera", zorder=2)
+    axes.plot(*(whole if route is None else route).T, color=INK, linewidth=0.8, label="route of the camera", zorder=2)
     lines = LineCollection(list(np.stack([true, found], 1)[order]), array=metres[order], cmap="plasma", linewidths=1.3,
                            zorder=3)
-    dots = axes.scatter(*true[order].T, c=metres[order], cmap="plasma", s=14, zorder=4, label=f"{len(matches)} matches")
+    dots = axes.scatter(*true[order].T, c=metres[order], cmap="plasma", s=14, zorder=4, label=f"{len(matches)} matches published")
+    if silent.any():
+        axes.scatter(*whole[silent].T, s=24, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=5,
+                     label=f"{int(silent.sum())} kept back, not sure enough")
     for artist in (lines, dots):
         artist.set_clim(0.0, WORST_METRES)
     axes.add_collection(lines)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("x of the map, metres")
     axes.set_ylabel("y of the map, metres")
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, columnspacing=1.2, handletextpad=0.4)
     axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(dots, ax=axes, location="bottom", shrink=0.6, extend="max",
                     label="error of the match, metres (line: from the true place to the answer)")
@@ -132,7 +141,7 @@ def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequenc
 def _example(upper: Any, lower: Any, e: Example) -> None:
     shown = np.where(e.best.ranges > 0, np.log(np.maximum(e.best.ranges, 1.0)), np.nan)
     upper.imshow(e.rgb, aspect="auto")
-    upper.set_title(f"a query on the angular grid; its best match is {e.metres:.1f} m off (score {e.score:.2f})",
+    upper.set_title(f"a query on the angular grid; its best candidate alone is {e.metres:.1f} m off (score {e.score:.2f})",
                     fontsize=9, color=INK)
     lower.imshow(np.ma.masked_invalid(shown), aspect="auto", cmap="viridis_r", vmin=np.log(2.0), vmax=np.log(60.0))
     lower.set_facecolor("#e9ebee")
