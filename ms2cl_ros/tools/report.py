@@ -122,7 +122,8 @@ def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequenc
     axes.plot(*(whole if route is None else route).T, color=INK, linewidth=0.8, label="route of the camera", zorder=2)
     lines = LineCollection(list(np.stack([true, found], 1)[order]), array=metres[order], cmap="plasma", linewidths=1.3,
                            zorder=3)
-    dots = axes.scatter(*true[order].T, c=metres[order], cmap="plasma", s=14, zorder=4, label=f"{len(matches)} matches published")
+    dots = axes.scatter(*true[order].T, c=metres[order], cmap="plasma", s=14, zorder=4,
+                        label=f"{len(matches)} matches published")
     if silent.any():
         axes.scatter(*whole[silent].T, s=24, facecolors="none", edgecolors=INK, linewidths=0.9, zorder=5,
                      label=f"{int(silent.sum())} kept back, not sure enough")
@@ -132,7 +133,8 @@ def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequenc
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("x of the map, metres")
     axes.set_ylabel("y of the map, metres")
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, columnspacing=1.2, handletextpad=0.4)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, frameon=False, columnspacing=1.2,
+                handletextpad=0.4)
     axes.spines[["top", "right"]].set_visible(False)
     figure.colorbar(dots, ax=axes, location="bottom", shrink=0.6, extend="max",
                     label="error of the match, metres (line: from the true place to the answer)")
@@ -141,8 +143,8 @@ def draw_route(figure: Any, axes: Any, matches: Sequence[Match], truths: Sequenc
 def _example(upper: Any, lower: Any, e: Example) -> None:
     shown = np.where(e.best.ranges > 0, np.log(np.maximum(e.best.ranges, 1.0)), np.nan)
     upper.imshow(e.rgb, aspect="auto")
-    upper.set_title(f"a query on the angular grid; its best candidate alone is {e.metres:.1f} m off (score {e.score:.2f})",
-                    fontsize=9, color=INK)
+    upper.set_title(f"a query on the angular grid; its best candidate alone is {e.metres:.1f} m off "
+                    f"(score {e.score:.2f})", fontsize=9, color=INK)
     lower.imshow(np.ma.masked_invalid(shown), aspect="auto", cmap="viridis_r", vmin=np.log(2.0), vmax=np.log(60.0))
     lower.set_facecolor("#e9ebee")
     lower.set_title("the range image it was matched with", fontsize=9, color=INK)
