@@ -281,7 +281,9 @@ def pooled(parts: list[dict[str, dict[str, Tally]]]) -> dict[str, dict[str, Tall
 def measure(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     jobs = [(config, args.cache, folder, "synthetic") for folder in args.folders]
-    jobs += [(config, args.cache, folder, "real") for folder in (drive_folders(*args.drives) if args.drives else [])]
+    recorded = drive_folders(*args.drives) if args.drives else []
+    # single scenes have no other frame that could ask
+    jobs += [(config, args.cache, folder, "real") for folder in recorded if len(list((folder / "scan").iterdir())) > 1]
     with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
         places = list(pool.map(prepare, jobs))
         work = [(config, args.cache, p, [o for o in places if o is not p] if p.kind == "synthetic" else [])
