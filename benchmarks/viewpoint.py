@@ -184,7 +184,7 @@ def recorded(folder: Path, encoder: Encoder) -> Pass:
     import cv2
     import yaml
 
-    from ms2cl_ros.training.drives import read_scan
+    from ms2cl_ros.tools.compact import read_scan
     about = yaml.safe_load((folder / "drive.yaml").read_text())
     T_base_camera = inverse(np.array(about["T_cam_lidar"], float))
     odometry = folder / "poses_lidar.csv"
@@ -204,7 +204,7 @@ def recorded(folder: Path, encoder: Encoder) -> Pass:
 
 def drives(args: argparse.Namespace) -> None:
     """Recall with every scan within `args.gap` metres of the image left out."""
-    from ms2cl_ros.training.drives import drive_folders
+    from ms2cl_ros.tools.compact import drive_folders
     encoder = Encoder.load(EncoderConfig(model=args.model))
     passes = [recorded(folder, encoder) for folder in drive_folders(args.data)]
     config = Config(submaps=SubmapsConfig(headings=args.headings, distance=args.submaps),

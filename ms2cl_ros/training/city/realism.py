@@ -23,8 +23,8 @@ from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.projection import cut
 from ms2cl_ros.core.sidecar import CameraInput
 from ms2cl_ros.core.types import AngularGrid
+from ms2cl_ros.tools.compact import drive_folders, read_drive
 from ms2cl_ros.training.city.sheets import FAR, NEAR, Pair, districts, sheet
-from ms2cl_ros.training.drives import drive_folders, read_drive
 from ms2cl_ros.training.shards import member
 
 EDGE = 0.15
