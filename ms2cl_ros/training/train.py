@@ -110,7 +110,8 @@ class Run:
     @torch.no_grad()
     def _average(self, keep: float) -> None:
         for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1.0 - keep)
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1.0 - keep)
 
     @torch.no_grad()
     def _remember(self, batch: Batch) -> None:

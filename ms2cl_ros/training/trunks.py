@@ -21,7 +21,7 @@ def swin(size: tuple[int, int], channels: int, config: TrunkConfig, weights: boo
     """timm's SwinTransformer for inputs of `size` (rows, columns); `weights`: with those it is named after, else random
     ones. Raises ConfigError if the named one is built otherwise than the settings say, DataError if its weights cannot
     be had."""
-    _declare_torchvision_operators()
+    declare_torchvision_operators()
     from timm.models.swin_transformer import SwinTransformer
     asked: dict[str, Any] = {"img_size": size, "in_chans": channels, "num_classes": 0, "global_pool": "",
                              "window_size": (config.window[0], config.window[1]), "drop_path_rate": config.drop_path}
@@ -50,7 +50,7 @@ def _named(config: TrunkConfig, weights: bool, asked: dict[str, Any]) -> Any:
                         "file in `weights` of the trunk, or leave `pretrained` out to begin with random ones") from e
 
 
-def _declare_torchvision_operators() -> None:
+def declare_torchvision_operators() -> None:
     """timm imports torchvision, whose CUDA build does not load beside a CPU torch and then lacks two operators.
 
     They are declared only where that happened: declaring what torchvision brings itself ends the process.
@@ -74,6 +74,27 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class NormAround(nn.GroupNorm):
+    """Normalises groups of channels over all rows and the `columns` round each column, cyclically, so that a cell
+    depends on a look's width and not on how wide the input is. Of an input of one look it is GroupNorm."""
+
+    def __init__(self, groups: int, channels: int, columns: int) -> None:
+        super().__init__(groups, channels)
+        self.columns = columns | 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[3] <= self.columns:
+            return super().forward(x)
+        n, c, h, w = x.shape
+        cells = x.float().reshape(n, self.num_groups, -1, w)
+        moments = torch.stack([cells.mean(2), cells.square().mean(2)], 1).flatten(1, 2)
+        moments = F.pad(moments, (self.columns // 2,) * 2, mode="circular")
+        mean, square = F.avg_pool1d(moments, self.columns, 1).view(n, 2, self.num_groups, 1, w).unbind(1)
+        scale = (square - mean.square()).clamp(min=0).add(self.eps).rsqrt()
+        out = ((cells - mean) * scale).reshape(n, c, h, w)
+        return (out * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
 class Convolution(nn.Conv2d):
     """Same-size convolution; `around`: columns wrap instead of being padded with zeros."""
 
@@ -88,19 +109,22 @@ class Convolution(nn.Conv2d):
         return super().forward(F.pad(x, (self.sides, self.sides, 0, 0), mode="circular") if self.sides else x)
 
 
-def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, around: bool = False) -> nn.Sequential:
-    """Convolution, normalisation within each sample (nothing leaks across a batch), activation."""
-    norm = ChannelNorm(outputs) if around else nn.GroupNorm(8, outputs)
-    return nn.Sequential(Convolution(inputs, outputs, size, stride, around, bias=False), norm, nn.GELU())
+def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, around: int = 0) -> nn.Sequential:
+    """Convolution, normalisation within each sample (nothing leaks across a batch), activation.
+
+    `around`: if the columns go round a turn, how many of those that go in are a look; else 0.
+    """
+    norm = NormAround(8, outputs, around // stride) if around else nn.GroupNorm(8, outputs)
+    return nn.Sequential(Convolution(inputs, outputs, size, stride, bool(around), bias=False), norm, nn.GELU())
 
 
 class Residual(nn.Module):
     """Two 3 x 3 convolutions beside an identity."""
 
-    def __init__(self, channels: int, around: bool = False) -> None:
+    def __init__(self, channels: int, around: int = 0) -> None:
         super().__init__()
         self.body = nn.Sequential(convolution(channels, channels, around=around),
-                                  Convolution(channels, channels, 3, around=around))
+                                  Convolution(channels, channels, 3, around=bool(around)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
@@ -116,19 +140,19 @@ def coordinate_planes(size: tuple[int, int], around: bool) -> Tensor:
 class ConvolutionalStem(nn.Module):
     """Stride 4 by convolutions in place of the patch embedding; row and column go in as two more channels.
 
-    (N, C, H, W) -> (N, H / 4, W / 4, width), the layout of timm's stages. `around`: there is no first column, so only
-    the row goes in.
+    (N, C, H, W) -> (N, H / 4, W / 4, width), the layout of timm's stages. `around`: columns of a look in a turn that
+    has no first column, so only the row goes in; 0 if the input is a look.
     """
 
     coordinates: Tensor
 
-    def __init__(self, channels: int, size: tuple[int, int], width: int, around: bool = False) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], width: int, around: int = 0) -> None:
         super().__init__()
-        self.register_buffer("coordinates", coordinate_planes(size, around), False)
+        self.register_buffer("coordinates", coordinate_planes(size, bool(around)), False)
         half = max(16, width // 2 // 8 * 8)
         self.body = nn.Sequential(convolution(channels + (1 if around else 2), half, 5, 2, around),
-                                  convolution(half, half, around=around),
-                                  convolution(half, width, 3, 2, around), Residual(width, around))
+                                  convolution(half, half, around=around // 2),
+                                  convolution(half, width, 3, 2, around // 2), Residual(width, around // 4))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,10 +181,13 @@ def go_round(block: Any) -> None:
 class Trunk(nn.Module):
     """(N, C, H, W) -> one (N, width * 2**k, H / 4 / 2**k, W / 4 / 2**k) map per stage k, fine to coarse.
 
-    `around`: the columns go round a turn; W may then be any multiple of the coarsest stage's window.
+    `around`: the columns go round a turn, so many of which are a look; W may then be any multiple of the coarsest
+    stage's window. 0: the input is a look. `stem`: one in place of what the configuration names; what it returns beside
+    the first stage's tokens is added to the second's.
     """
 
-    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig, around: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig, around: int = 0,
+                 stem: nn.Module | None = None) -> None:
         super().__init__()
         stride = STRIDE * 2 ** (len(config.depths) - 1)
         wide = stride * config.window[1] if around else stride
@@ -170,13 +197,13 @@ class Trunk(nn.Module):
         if around and config.stem != "convolution":
             raise ConfigError("a trunk that goes round the turn has a convolutional stem (stem: convolution)")
         whole = swin(size, channels, config)
-        self.stem = (ConvolutionalStem(channels, size, config.width, around) if config.stem == "convolution"
-                     else whole.patch_embed)
+        self.stem = stem or (ConvolutionalStem(channels, size, config.width, around) if config.stem == "convolution"
+                             else whole.patch_embed)
         self.stages = whole.layers
         for stage in self.stages if around else ():
             for block in stage.blocks:
                 go_round(block)
-        self.around = around
+        self.around = bool(around)
         self.strides = [STRIDE << k for k in range(len(config.depths))]
         self.widths = [config.width * 2 ** k for k in range(len(config.depths))]
         self.sizes = [(size[0] // s, size[1] // s) for s in self.strides]
@@ -184,8 +211,10 @@ class Trunk(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x, maps = self.stem(x), []
-        for stage, norm in zip(self.stages, self.norms, strict=True):
-            x = stage(x)
+        x, beside = x if isinstance(x, tuple) else (x, None)
+        for k, (stage, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
+            x = stage.downsample(x)
+            x = stage.blocks(x if beside is None or k != 1 else x + beside)
             maps.append(norm(x).permute(0, 3, 1, 2))
         return maps
 
@@ -193,7 +222,7 @@ class Trunk(nn.Module):
         """Copies the named weights in; a convolutional stem keeps its own. Raises DataError if they cannot be had."""
         whole = swin(size, channels, config, weights=True)
         self.stages.load_state_dict(whole.layers.state_dict())
-        if config.stem != "convolution":
+        if config.stem == "patch":
             self.stem.load_state_dict(whole.patch_embed.state_dict())
 
 
@@ -205,20 +234,20 @@ class ConvolutionalTrunk(nn.Module):
 
     coordinates: Tensor
 
-    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig, around: bool = False) -> None:
+    def __init__(self, size: tuple[int, int], channels: int, config: TrunkConfig, around: int = 0) -> None:
         super().__init__()
         self.strides = [2 << k for k in range(len(config.depths))]
         self.widths = [config.width * 2 ** k for k in range(len(config.depths))]
         self.sizes = [(size[0] // s, size[1] // s) for s in self.strides]
-        self.around = around
+        self.around = bool(around)
         if size[0] % self.strides[-1] or size[1] % self.strides[-1]:
             raise ConfigError(f"{len(config.depths)} stages want rows and columns divisible by {self.strides[-1]}; "
                               f"got {size}")
-        self.register_buffer("coordinates", coordinate_planes(size, around), False)
+        self.register_buffer("coordinates", coordinate_planes(size, bool(around)), False)
         inputs = [channels + self.coordinates.shape[1], *self.widths]
         self.stages = nn.ModuleList(
-            nn.Sequential(convolution(inputs[k], width, 3 if k else 5, 2, around),
-                          *(Residual(width, around) for _ in range(depth)))
+            nn.Sequential(convolution(inputs[k], width, 3 if k else 5, 2, around >> k),
+                          *(Residual(width, around >> k + 1) for _ in range(depth)))
             for k, (width, depth) in enumerate(zip(self.widths, config.depths, strict=True)))
         self.norms = nn.ModuleList(ChannelNorm(w) for w in self.widths)
 
@@ -228,8 +257,3 @@ class ConvolutionalTrunk(nn.Module):
             x = stage(x)
             maps.append(norm(x))
         return maps
-
-
-def trunk(size: tuple[int, int], channels: int, config: TrunkConfig, around: bool = False) -> Any:
-    """The trunk of a configuration; raises ConfigError if it does not fit inputs of `size` (rows, columns)."""
-    return {"swin": Trunk, "convnet": ConvolutionalTrunk}[config.kind](size, channels, config, around)
