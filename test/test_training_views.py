@@ -130,6 +130,19 @@ def test_a_run_can_begin_from_another_ones_weights(tmp_path: Path) -> None:
         assert torch.equal(value, first.average[name]), name
 
 
+def test_a_model_with_another_stem_begins_with_all_weights_but_the_stems(tmp_path: Path) -> None:
+    experiment = dataclasses.replace(tiny(), schedule=dataclasses.replace(tiny().schedule, steps=1))
+    shards = Shards([mapped_shard(tmp_path)], experiment)
+    first = train(experiment, shards, tmp_path / "first", lambda line: None)
+    camera = dataclasses.replace(experiment.model.camera, stem="patch")
+    other = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, camera=camera))
+    second = Run(other, shards, tmp_path / "second")
+    assert second.begin_from(tmp_path / "first" / CHECKPOINT) == ["camera.trunk.stem"]
+    for name, value in second.model.state_dict().items():
+        if not name.startswith("camera.trunk.stem"):
+            assert torch.equal(value, first.average[name]), name
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     experiment = tiny()
     run = Run(experiment, Shards([mapped_shard(tmp_path)], experiment), tmp_path / "run")

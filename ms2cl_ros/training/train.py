@@ -137,14 +137,24 @@ class Run:
                     "pairs": len(self.shards), "streets": self.shards.count, **queue}, part)
         os.replace(part, self.folder / CHECKPOINT)
 
-    def begin_from(self, checkpoint: Path) -> None:
-        """Takes over another run's averaged weights, to refine them; raises DataError if they do not fit."""
+    def begin_from(self, checkpoint: Path) -> list[str]:
+        """Takes over another run's averaged weights, to refine them; returns what it had no weights for, which begins
+        as in a new run. Raises DataError if less than half of the model is in it."""
+        mine = self.model.state_dict()
         try:
             weights = torch.load(checkpoint, weights_only=True, map_location=self.world.device)["average"]
-            self.model.load_state_dict(weights)
-        except (OSError, KeyError, RuntimeError) as e:
-            raise DataError(f"{checkpoint} holds no weights for this model: {e}") from e
+            fit = {k: v for k, v in weights.items() if k in mine and mine[k].shape == v.shape}
+        except (OSError, KeyError, RuntimeError, AttributeError) as e:
+            raise DataError(f"{checkpoint} holds no weights: {e}") from e
+        parts = [p for p, _ in self.model.named_parameters() if p not in fit]
+        if 2 * len(parts) > len(list(self.model.parameters())):
+            raise DataError(f"{checkpoint} holds no weights for this model: of its {len(list(self.model.parameters()))} "
+                            f"parameters it lacks {len(parts)}, such as {', '.join(parts[:3])}")
+        if parts:
+            self.model.take_pretrained(self.experiment.model)
+        self.model.load_state_dict({**self.model.state_dict(), **fit})
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        return sorted({".".join(p.split(".")[:3]) for p in parts})
 
     def take_pretrained(self) -> list[str]:
         """Lets trunks that are named after published models begin with their weights; raises DataError."""
@@ -202,12 +212,11 @@ def train(experiment: Experiment, shards: Shards, folder: Path, say: Callable[[s
     run = Run(experiment, shards, folder, world or join(experiment.schedule.device))
     say = (lambda line: None) if run.world.rank else say
     resumed = run.resume()
-    if begin is not None and not resumed:
-        run.begin_from(begin)
+    new = run.begin_from(begin) if begin is not None and not resumed else []
     taken = run.take_pretrained() if begin is None and not resumed else []
     say(f"{'resumed at' if resumed else 'starts at'} step {run.step}: {len(shards)} pairs, "
         f"{shards.count} streets, {len(shards.held_out)} pairs held out"
-        + "".join(f"; {weights}" for weights in taken))
+        + "".join(f"; {weights}" for weights in taken) + (f"; anew: {', '.join(new)}" if new else ""))
     curves = None if run.world.rank else Curves(folder, run.step)
     _until_spent(run, curves, say)
     run.save()
