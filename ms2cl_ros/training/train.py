@@ -146,10 +146,11 @@ class Run:
             fit = {k: v for k, v in weights.items() if k in mine and mine[k].shape == v.shape}
         except (OSError, KeyError, RuntimeError, AttributeError) as e:
             raise DataError(f"{checkpoint} holds no weights: {e}") from e
-        parts = [p for p, _ in self.model.named_parameters() if p not in fit]
-        if 2 * len(parts) > len(list(self.model.parameters())):
-            raise DataError(f"{checkpoint} holds no weights for this model: of its {len(list(self.model.parameters()))} "
-                            f"parameters it lacks {len(parts)}, such as {', '.join(parts[:3])}")
+        wanted = [name for name, _ in self.model.named_parameters()]
+        parts = [name for name in wanted if name not in fit]
+        if 2 * len(parts) > len(wanted):
+            raise DataError(f"{checkpoint} holds no weights for this model: of its {len(wanted)} parameters it lacks "
+                            f"{len(parts)}, such as {', '.join(parts[:3])}")
         if parts:
             self.model.take_pretrained(self.experiment.model)
         self.model.load_state_dict({**self.model.state_dict(), **fit})
