@@ -35,7 +35,7 @@ def train(experiment: Annotated[Path, typer.Argument(help="a YAML file, as in co
           half: Annotated[bool, typer.Option(help="keep its weights as float16: half the size")] = False) -> None:
     """Make cities, train on them, export the model; needs no network. Stopped and called again, it goes on.
 
-    Example: ms2cl train config/training/ms2cl_city_views.yaml -o runs/mine --cities 200 --minutes 40
+    Example: ms2cl train config/training/ms2cl_city.yaml -o runs/mine --cities 200 --minutes 40
     """
     from ms2cl_ros.core.errors import DataError
     from ms2cl_ros.training.experiment import load
