@@ -41,7 +41,7 @@ class SubmapsConfig:
 
     distance: float = setting(2.0, "a new submap after this many metres", low=0.0, high=1000.0)
     angle_deg: float = setting(20.0, "a new submap after turning this many degrees", low=0.0, high=360.0)
-    headings: int = setting(24, "headings of a view, evenly around the turn; a model that goes round the turn keeps "
+    headings: int = setting(50, "headings of a view, evenly around the turn; a model that goes round the turn keeps "
                             "one strip for 50, 25, 10, 5, 2 or 1", low=1, high=400)
     accumulate: float = setting(0.0, "scans of this many metres of road before and after a submap are merged into it "
                                 "(for sparse LiDARs); 0 takes the one scan", low=0.0, high=100.0)
