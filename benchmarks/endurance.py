@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -56,10 +57,10 @@ def sample(seconds: float, replayed: float, name: str, pid: int) -> Sample:
 
 
 class Watch:
-    """Takes a sample of every process once a second, into a CSV."""
+    """Takes a sample of every process once a second, into a CSV. `check` raises if one of them has ended."""
 
-    def __init__(self, processes: dict[str, int], path: Path) -> None:
-        self._processes, self._begin, self._next = processes, time.monotonic(), 0.0
+    def __init__(self, processes: dict[str, int], path: Path, check: Callable[[], None] = lambda: None) -> None:
+        self._processes, self._begin, self._next, self._check = processes, time.monotonic(), 0.0, check
         self._file = open(path, "w", newline="", buffering=1)  # noqa: SIM115 - as long as the benchmark
         self._rows = csv.writer(self._file)
         self._rows.writerow([f.name for f in fields(Sample)])
@@ -71,6 +72,7 @@ class Watch:
         if seconds < self._next:
             return
         self._next = seconds + 1.0
+        self._check()
         for name, pid in self._processes.items():
             taken = sample(seconds, replayed, name, pid)
             self.samples[name].append(taken)
@@ -94,13 +96,21 @@ def grown(samples: list[Sample]) -> list[str]:
     return out
 
 
+def slope(samples: list[Sample]) -> float:
+    """Growth of memory by a line through all samples, megabytes an hour of the clock on the wall."""
+    if len(samples) < 2:
+        return float("nan")
+    return 3600.0 * statistics.linear_regression([s.seconds for s in samples], [s.rss_mb for s in samples]).slope
+
+
 def summary(samples: list[Sample]) -> str:
     """The run of one process in a line."""
     third = len(samples) // 3
     parts = [samples[:third], samples[third:2 * third], samples[2 * third:]]
     rss = " / ".join(f"{sum(s.rss_mb for s in p) / max(len(p), 1):.1f}" for p in parts)
     last = samples[-1]
-    return (f"memory by thirds {rss} MB; threads {last.threads} at the end, {max(s.threads for s in samples)} at most; "
+    return (f"memory by thirds {rss} MB, {slope(samples[third:]):+.1f} MB an hour after the first; "
+            f"threads {last.threads} at the end, {max(s.threads for s in samples)} at most; "
             f"files {last.files} and {max(s.files for s in samples)}")
 
 
@@ -155,12 +165,11 @@ def endure(args: argparse.Namespace, folder: Path) -> dict[str, list[Sample]]:
     given = {f"{name}_topic": topic for name, topic in topics.items()}
     with Nodes("localize", folder, params_file=str(parameters), map_frame=args.map_frame,
                one_process=str(args.one_process).lower(), extrinsics_source=args.extrinsics, **given) as nodes:
-        watch = Watch(nodes.pids(), args.csv)
+        watch = Watch(nodes.pids(), args.csv, nodes.check)
         played = Played(watch, args.minutes * 60.0)
         while played.total < played.goal:
             player.play(args.bag, rate=args.rate, loop=True, clock=False, wait_for=5, wait_timeout=60.0,
                         on_progress=played.note, stop=played.again())
-            nodes.check()
     return watch.samples
 
 

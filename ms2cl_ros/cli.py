@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ms2cl_ros import __version__, city_cli, evaluate_cli, markers_cli, recordings_cli, train_cli, trust_cli
+from ms2cl_ros import (
+    __version__,
+    city_cli,
+    evaluate_cli,
+    foxglove_cli,
+    markers_cli,
+    recordings_cli,
+    train_cli,
+    trust_cli,
+)
 from ms2cl_ros.cli_options import Params, Set, bar, console, read_config
 from ms2cl_ros.core.errors import Ms2clError
 from ms2cl_ros.database_cli import app as database_app
@@ -226,6 +235,7 @@ def version() -> None:
 
 city_cli.register(app)
 evaluate_cli.register(app)
+foxglove_cli.register(app)
 markers_cli.register(app)
 recordings_cli.register(app)
 train_cli.register(app)

@@ -231,6 +231,8 @@ def test_mapper_and_matcher_share_a_growing_map_and_stop_cleanly(ros, params_fil
                 ros.spin_until(lambda: False, 0.1)
                 return matches and abs(matches[-1].pose.pose.position.x - 10.0 * place) < 0.01
             assert ros.spin_until(found, 30), logs()
+        for k in range(3):  # some of it is still worked on when the end comes
+            publish["cam/image"].publish(image(t + 0.1 + 0.1 * k, 3))
         for process in running:
             # as under `ros2 launch`: Ctrl-C of the terminal, then launch's own
             os.killpg(process.pid, signal.SIGINT)
@@ -239,6 +241,23 @@ def test_mapper_and_matcher_share_a_growing_map_and_stop_cleanly(ros, params_fil
             assert process.wait(20) == 0, process.log()
             assert "Traceback" not in process.log()
         assert "2 submaps in" in logs()
+        for cut_short in ("Failed to publish", "please report this"):
+            assert cut_short not in logs()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_that_waits_for_a_lifecycle_manager_ends_cleanly_by_a_signal(ros, params_file, tmp_path, number):
+    from diagnostic_msgs.msg import DiagnosticArray
+    command = [sys.executable, "-m", MODULES["place_matcher"], "--ros-args", "--params-file", str(params_file),
+               "-p", "autostart:=false"]
+    heard = []
+    ros.node("listener").create_subscription(DiagnosticArray, "/diagnostics", heard.append, 10)
+    with started(command, tmp_path) as process:
+        assert ros.spin_until(lambda: heard, 30), process.log()
+        process.send_signal(number)
+        assert process.wait(20) == 0, process.log()
+        assert "the node was not configured" in process.log()
+        assert "Failed to publish" not in process.log()
 
 
 @pytest.mark.parametrize(("arguments_", "said"), [

@@ -427,3 +427,18 @@ def test_extrinsics_and_poses_come_from_tf(ros, tiny_model, tmp_path):
     assert ros.spin_until(lambda: robot.matches)
     position = robot.matches[0].pose.pose.position
     assert (position.x, position.y) == (pytest.approx(20.0, abs=0.01), pytest.approx(1.0, abs=0.01))
+
+
+def test_a_map_that_cannot_be_read_for_the_figures_is_a_warning_and_no_end(ros, tiny_model, tmp_path, monkeypatch):
+    mapper, robot = ros.node(SubmapMapper, settings(tiny_model, tmp_path)), Robot(ros)
+    name = "submap_mapper: mapping"
+
+    def broken():
+        raise StoreError("cannot read the map: disk I/O error")
+    monkeypatch.setattr(mapper.store, "view_count", broken)
+    assert ros.spin_until(lambda: "disk I/O error" in robot.status.get(name, (0, "", {}))[2].get("map", ""))
+    level, message, _ = robot.status[name]
+    assert level == 1
+    assert "map not readable" in message or "nothing on" in message
+    monkeypatch.undo()
+    assert ros.spin_until(lambda: robot.status[name][2].get("submaps") == "0")

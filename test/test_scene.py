@@ -97,38 +97,17 @@ def test_ranges_go_from_bright_to_dark_and_nothing_is_black():
 
 
 @pytest.fixture(scope="module")
-def bag(tmp_path_factory, sensor_messages):
+def bag(tmp_path_factory):
     """Five places with both sensors."""
     pytest.importorskip("rclpy")
-    from rclpy.serialization import serialize_message
-    from rosbags.typesys import Stores, get_typestore
-
-    from ms2cl_ros.tools.bags import BagWriter
-    types, m = get_typestore(Stores.ROS2_JAZZY), sensor_messages
-    kinds = {"points": "sensor_msgs/msg/PointCloud2", "image": "sensor_msgs/msg/Image",
-             "camera_info": "sensor_msgs/msg/CameraInfo", "odometry": "nav_msgs/msg/Odometry"}
-    path = tmp_path_factory.mktemp("scene") / "bag"
-    with BagWriter(path) as out:
-        for name, kind in kinds.items():
-            out.add_topic(f"/{name}", kind)
-        for place in range(5):
-            t = 10.0 + place
-            made = {"odometry": m.odometry(t, place), "camera_info": m.camera_info(t), "points": m.cloud(t, place),
-                    "image": m.image(t, place)}
-            for name, message in made.items():
-                out.write(f"/{name}", int(t * 1e9), types.deserialize_cdr(serialize_message(message), kinds[name]))
-    return path
+    from five_places import five_places
+    return five_places(tmp_path_factory.mktemp("scene") / "bag")
 
 
-def test_the_command_draws_the_scene_and_the_two_images_to_a_png(bag, tmp_path, tiny_model, sensor_messages, ms2cl):
+def test_the_command_draws_the_scene_and_the_two_images_to_a_png(bag, tmp_path, tiny_model, ms2cl):
     import cv2
-    import yaml
-    extrinsics = {"lidar_extrinsics": sensor_messages.LIDAR_EXTRINSICS,
-                  "camera_extrinsics": sensor_messages.CAMERA_EXTRINSICS, "extrinsics_source": "parameters"}
-    values = {"encoder": {"model": str(tiny_model)}, "frames": extrinsics, "views": {"spacing": 0.0},
-              "submaps": {"headings": 45}, "trust": {"motion": "none", "target_precision": 0.5}}
-    params = tmp_path / "p.yaml"
-    params.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+    from five_places import parameter_file
+    params = parameter_file(tmp_path / "p.yaml", tiny_model)
     assert ms2cl("map", bag, "-o", tmp_path / "map.db", "--params-file", params)[0] == 0
     code, _, said = ms2cl("markers", tmp_path / "map.db", "--bag", bag, "-o", tmp_path / "seen.png", "--number", 3,
                           "--params-file", params)

@@ -235,12 +235,10 @@ class SubmapMapper(ClosingNode):
 
     def _read_path(self) -> None:
         """The path as the map has it now."""
-        poses = [conversions.submap_pose(stamp, T, self.config.frames.map) for _, stamp, T in self.store.poses()]
-        newest = max((p.header for p in poses), key=lambda h: (h.stamp.sec, h.stamp.nanosec),
-                     default=conversions.header(0, self.config.frames.map))
+        path = conversions.submap_path(self.store.poses(), self.config.frames.map)
         with self._path_lock:
-            self._path = Path(header=newest, poses=poses)
-            self._count, self._path_changed = len(poses), True
+            self._path = path
+            self._count, self._path_changed = len(path.poses), True
 
     def _publish_path(self) -> None:
         """Not with every submap, as the path grows with the map."""

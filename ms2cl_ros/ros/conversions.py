@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import (
@@ -15,6 +17,7 @@ from geometry_msgs.msg import (
     PoseWithCovarianceStamped,
     Quaternion,
 )
+from nav_msgs.msg import Path
 from std_msgs.msg import Header
 
 from ms2cl_ros.core.geometry import quaternion
@@ -49,3 +52,10 @@ def candidate_poses(match: Match, map_frame: str) -> PoseArray:
 def submap_pose(stamp_ns: int, T_map_base: np.ndarray, map_frame: str) -> PoseStamped:
     """One submap as an element of the map's nav_msgs/Path."""
     return PoseStamped(header=header(stamp_ns, map_frame), pose=pose(T_map_base))
+
+
+def submap_path(submaps: Iterable[tuple[int, int, np.ndarray]], map_frame: str) -> Path:
+    """The map, of `(id, stamp, T_map_base)` as `Store.poses` gives them; stamped as the newest of them."""
+    poses = [submap_pose(stamp, T, map_frame) for _, stamp, T in submaps]
+    newest = max((p.header for p in poses), key=lambda h: (h.stamp.sec, h.stamp.nanosec), default=header(0, map_frame))
+    return Path(header=newest, poses=poses)

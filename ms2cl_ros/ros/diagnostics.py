@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -33,14 +34,23 @@ class Diagnostics:
     def publish(self) -> None:
         """Publishes the state as it is now."""
         health = self._health()
-        values = {**self._extra(), **health.values()}  # first, as they may give cause for a warning
+        try:
+            extra = self._extra()  # first, as they may give cause for a warning
+        except StoreError as e:  # what cannot be told must not end the node
+            extra = {"map": str(e)}
+            health.warn("map not readable", str(e))
+        values = {**extra, **health.values()}
         level, message = self._standing() or health.verdict(self._node.count_publishers)
-        status = DiagnosticStatus(level=LEVELS[level], message=message,
-                                  name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._task}",
-                                  values=[KeyValue(key=k, value=v) for k, v in values.items()])
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(array)
+        name = f"{self._node.get_fully_qualified_name().lstrip('/')}: {self._task}"
+        self._publisher.publish(diagnostic_array(name, level, message, values, self._node.get_clock().now().to_msg()))
+
+
+def diagnostic_array(name: str, level: int, message: str, values: dict[str, str], stamp: Time) -> DiagnosticArray:
+    """One status; `level` as in `health`."""
+    array = DiagnosticArray(status=[DiagnosticStatus(level=LEVELS[level], message=message, name=name, values=[
+        KeyValue(key=k, value=v) for k, v in values.items()])])
+    array.header.stamp = stamp
+    return array
 
 
 def shared_map(store: Store, health: Health) -> dict[str, str]:

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
@@ -41,10 +40,17 @@ class Look:
     T_base_camera: np.ndarray
 
 
+class Speaker(Protocol):
+    """A node, or what stands for one where there is no ROS graph."""
+
+    def create_publisher(self, msg_type: Any, topic: str, qos_profile: Any, /) -> Any:
+        """As rclpy's; the publisher has `publish` and `get_subscription_count`."""
+
+
 class Outputs:
     """Publishers under `~/`. All but `state` are called in the worker's thread."""
 
-    def __init__(self, node: Node, encoder: Encoder, map_frame: str, base_frame: str, health: Health) -> None:
+    def __init__(self, node: Speaker, encoder: Encoder, map_frame: str, base_frame: str, health: Health) -> None:
         self._map, self._base, self._health = map_frame, base_frame, health
         self._scene, self._pictures = Scene(), SideBySide(encoder)
         self._last_state = ""

@@ -1,15 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""From `main` to a clean end: one line and exit code 1 for what the user can mend, exit code 0 for Ctrl-C."""
+"""From `main` to a clean end: one line and exit code 1 for what the user can mend, 0 for Ctrl-C and SIGTERM.
+
+rclpy's own signal handlers end the context at once: what a node finishes or says while it is closed then fails,
+with `Failed to publish log message to rosout` for the least of it. Here the context outlives the nodes.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from ms2cl_ros.core.errors import Ms2clError
 from ms2cl_ros.ros.lifecycle import ClosingNode
@@ -19,12 +26,13 @@ def run(name: str, makes: Sequence[Callable[[], ClosingNode]], args: Sequence[st
     """Makes the nodes, spins them in one thread until they are stopped; returns the exit code."""
     nodes: list[ClosingNode] = []
     try:
-        rclpy.init(args=None if args is None else list(args))
+        _on_signals(signal.default_int_handler)
+        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
         executor = SingleThreadedExecutor()
         for make in makes:
             nodes.append(make())
             executor.add_node(nodes[-1])
-        executor.spin()
+        _spin(executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except Ms2clError as e:
@@ -37,13 +45,28 @@ def run(name: str, makes: Sequence[Callable[[], ClosingNode]], args: Sequence[st
         return 1
     finally:
         # a terminal's Ctrl-C reaches a node under `ros2 launch` twice; the second must not cut this short
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _on_signals(signal.SIG_IGN)
         for node in reversed(nodes):
-            # not through the node: its context has ended, and /rosout with it
-            rclpy.logging.get_logger(node.get_name()).info(node.close())
+            node.get_logger().info(node.close())
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    """Until a signal: a flag, not KeyboardInterrupt, so that no callback is cut short.
+
+    It is seen when a wait ends, which the nodes' timers end several times a second.
+    """
+    stopped = threading.Event()
+    _on_signals(lambda *_: stopped.set())
+    while not stopped.is_set():
+        executor.spin_once(timeout_sec=1.0)
+
+
+def _on_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _is_bad_command_line(error: Exception) -> bool:

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
+# SPDX-License-Identifier: Apache-2.0
+"""Protocols A and E on cities that no model was trained on, along routes of KITTI odometry.
+
+    MS2CL_DATA=DATA python benchmarks/protocols.py --model ms2cl_city --work /tmp/protocols --json figures.json
+
+Each route gets a city of its own, of a seed that training never uses, and is driven three times: by the LiDAR that maps
+it, and on a day of another season, with half of the parked cars exchanged, by a camera in the same direction (and a
+LiDAR, for A) and by one that comes the other way in the other lane. `--work` keeps the drives: what is there is not
+made again, and a run that was stopped goes on. Prints Markdown.
+
+    A            the first camera asks the scans of its own pass, the one taken with it among them
+    E same       it asks the map's scans, of another day
+    E opposite   the camera that comes the other way asks them
+
+Every scan is looked at around the whole turn. "all" asks the scans of all cities at once, which lie far apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ms2cl_ros.core.calibration import Calibration
+from ms2cl_ros.core.config import EncoderConfig, SubmapsConfig
+from ms2cl_ros.core.encoder import Encoder
+from ms2cl_ros.core.errors import Ms2clError
+from ms2cl_ros.core.mapper import headings_around
+from ms2cl_ros.tools.evaluate_drive import Asked, Mapped, evaluate
+from ms2cl_ros.tools.passes import Pass, kitti_passes
+from ms2cl_ros.tools.protocols import Protocol
+from ms2cl_ros.tools.recall import Ranked, Recall, joined, recall, segments
+from ms2cl_ros.tools.recorded_pass import Embedded, embed_pass
+from ms2cl_ros.tools.routes import Route
+from ms2cl_ros.tools.score_kinds import weigher
+from ms2cl_ros.training.city.drive import synthesize
+from ms2cl_ros.training.city.offsets import CAR_CHANGE, FIRST_SEED, WEATHERS
+from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS
+from ms2cl_ros.training.city.recipe import SEASONS, WHOLE, Day, Recipe
+
+# Where the stretch of a route begins, metres: the first 400 m from there on lie within 150 m of one place, so that one
+# scene of the city serves them all, which halves the time that it takes to make them.
+BEGIN = {"00": 0.0, "05": 0.0, "06": 50.0, "08": 150.0}
+# Added to the route's number; `ms2cl evaluate viewpoint` has the seeds right above FIRST_SEED.
+SEED = FIRST_SEED + 100
+ASKS = ("A", "E same", "E opposite")
+ALL, APART = "all", 10_000.0
+RADII = (10.0, 5.0)
+SCORES = ("descriptor", "both")
+Figures = dict[str, dict[str, dict[str, dict[float, Recall]]]]
+"""By who asks, city (or ALL), score and radius."""
+
+
+@dataclass(frozen=True)
+class City:
+    """One route, embedded. `by`: of who asks, the images and the scans that answer."""
+
+    name: str
+    by: dict[str, tuple[Asked, Mapped]]
+
+
+def make(work: Path, name: str, args: argparse.Namespace) -> tuple[Pass, list[Pass]]:
+    """The map's pass along KITTI's route `name` and the two that ask; drives what is not there yet."""
+    k = list(BEGIN).index(name)
+    length = args.length or WHOLE
+    recipe = Recipe(SEED + int(name), f"kitti:{name}", length, BEGIN[name] if args.length else 0.0)
+    day = Day(1, SEASONS[k % len(SEASONS)], WEATHERS[k % len(WEATHERS)], CAR_CHANGE)
+    same = replace(QUERY_PASS, lidar=True, day=day)
+    mapping = replace(MAP_PASS, day=Day(0, SEASONS[(k + 1) % len(SEASONS)], "fair", CAR_CHANGE))
+    began, folder = time.monotonic(), work / f"kitti_{name}"
+    for kind, passes, step in (("map", [mapping], args.map_step),
+                               ("ask", [same, replace(same, lidar=False, reverse=True)], args.ask_step)):
+        made = synthesize(folder / kind, recipe, passes=passes, step_m=step, workers=args.workers,
+                          progress=_told(f"{name} {kind}"))
+        print(f"{name} {kind}: {made.length:.0f} m, {sum(d.scans for d in made.drives)} scans, "
+              f"{sum(d.images for d in made.drives)} images, {time.monotonic() - began:.0f} s", flush=True)
+    return kitti_passes(folder / "map")[0], kitti_passes(folder / "ask")
+
+
+def _told(name: str) -> Callable[[int, int], None]:
+    def progress(done: int, frames: int) -> None:
+        if done % 20 == 0:
+            print(f"{name}: {done} of {frames} frames", flush=True)
+    return progress
+
+
+def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass]) -> City:
+    """A route's passes, embedded; every scan at as many headings as the mapper stores."""
+    around, ranges = headings_around(max(SubmapsConfig().headings, encoder.headings)), bool(encoder.sidecar.calibration)
+
+    def embed(one: Pass, pictures: bool, scans: bool) -> Embedded:
+        return embed_pass(encoder, one.looks(pictures, scans, None), around, False, one.T_base_route, ranges)
+    same, opposite = embed(asking[0], True, True), embed(asking[1], True, False)
+    there = embed(mapping, False, True).mapped
+    assert same.asked and same.mapped and opposite.asked and there
+    return City(name, dict(zip(ASKS, ((same.asked, same.mapped), (same.asked, there), (opposite.asked, there)))))
+
+
+def figures(cities: Sequence[City], encoder: Encoder) -> Figures:
+    """Recall of every ask in its own city and, if there are several, in all of them as one map."""
+    out: Figures = {ask: {} for ask in ASKS}
+    for ask in ASKS:
+        for city in cities:
+            asked, mapped = city.by[ask]
+            out[ask][city.name] = _recalls([(asked, mapped)], ask, encoder)
+        if len(cities) > 1:
+            apart = [(replace(a, route=_moved(a.route, k)), replace(m, route=_moved(m.route, k)))
+                     for k, (a, m) in enumerate(city.by[ask] for city in cities)]
+            union = _together([m for _, m in apart])
+            out[ask][ALL] = _recalls([(a, union) for a, _ in apart], ask, encoder)
+    return out
+
+
+def _recalls(pairs: Sequence[tuple[Asked, Mapped]], ask: str, encoder: Encoder) -> dict[str, dict[float, Recall]]:
+    protocol = Protocol("A") if ask == "A" else Protocol("E", seconds=0.0, one_pass=False)
+    worth = Calibration.from_mapping(encoder.sidecar.calibration) if encoder.sidecar.calibration else None
+    found: dict[str, list[dict[float, Ranked]]] = {score: [] for score in SCORES}
+    for asked, mapped in pairs:
+        weigh = weigher(asked, mapped, encoder.sidecar, worth)
+        found["descriptor"].append(dict(evaluate(protocol, asked, mapped).ranked))
+        if weigh:
+            found["both"].append(dict(evaluate(protocol, asked, mapped, weigh).ranked))
+    # no segment of 100 m belongs to two cities
+    places = np.concatenate([segments(a.route.travelled) + 1000 * k for k, (a, _) in enumerate(pairs)])
+    return {score: {r: recall(joined([p[r] for p in parts]), places, r) for r in RADII}
+            for score, parts in found.items() if parts}
+
+
+def _moved(route: Route, k: int) -> Route:
+    """The same route in a city of its own."""
+    return replace(route, position=route.position + np.array([k * APART, 0.0, 0.0]))
+
+
+def _together(maps: Sequence[Mapped]) -> Mapped:
+    route = Route(**{name: np.concatenate([getattr(m.route, name) for m in maps]) for name in vars(maps[0].route)})
+    coarse = None if maps[0].coarse is None else np.concatenate([m.coarse for m in maps if m.coarse is not None])
+    return Mapped(np.concatenate([m.descriptors for m in maps]), route, maps[0].headings, coarse)
+
+
+def markdown(told: Figures) -> str:
+    """A row for each ask and city."""
+    lines = ["| | city along KITTI | Q | DB | R@1 10 m: descriptor | both (95 %) | chance | R@1 5 m: descriptor "
+             "| both (95 %) | chance |", "|---|---|" + "---:|" * 8]
+    for ask, by_city in told.items():
+        for name, scores in by_city.items():
+            first = scores["descriptor"][RADII[0]]
+            cells = [f"{first.queries} of {first.asked}", str(first.database)]
+            for r in RADII:
+                cells += [_share(scores["descriptor"][r].ranks["1"]), _with_interval(scores.get("both"), r),
+                          _share(scores["descriptor"][r].chance)]
+            lines.append(f"| {ask} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _with_interval(by_radius: dict[float, Recall] | None, radius: float) -> str:
+    if by_radius is None:
+        return "-"
+    found = by_radius[radius]
+    between = found.interval["1"]
+    return _share(found.ranks["1"]) + (f" ({_share(between[0])} to {_share(between[1])})" if between else "")
+
+
+def plain(told: Figures, encoder: Encoder, args: argparse.Namespace) -> dict[str, Any]:
+    """For JSON."""
+    return {"model": encoder.sidecar.name, "fingerprint": encoder.sidecar.fingerprint,
+            "length": args.length, "map_step": args.map_step, "ask_step": args.ask_step,
+            "seeds": {name: SEED + int(name) for name in args.routes},
+            "recall": {ask: {name: {score: {f"{r:g}": v.plain() for r, v in by.items()} for score, by in scores.items()}
+                             for name, scores in by_city.items()} for ask, by_city in told.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ms2cl_city", help="an exported model, shipped or a folder")
+    parser.add_argument("--work", type=Path, required=True, help="keeps the drives")
+    parser.add_argument("--json", type=Path, help="write all figures")
+    parser.add_argument("--markdown", type=Path, help="write the table here, too")
+    parser.add_argument("--routes", nargs="+", default=list(BEGIN), choices=list(BEGIN))
+    parser.add_argument("--length", type=float, default=400.0, help="metres of each route; 0: the whole, hours")
+    parser.add_argument("--map-step", type=float, default=2.5, help="metres between scans of the map")
+    parser.add_argument("--ask-step", type=float, default=5.0, help="metres between images")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make drives")
+    parser.add_argument("--threads", type=int, default=2, help="of the encoders")
+    parser.add_argument("--make-only", action="store_true", help="makes the drives and evaluates nothing")
+    args = parser.parse_args()
+    try:
+        made = {name: make(args.work, name, args) for name in args.routes}
+        if args.make_only:
+            return
+        began, encoder = time.monotonic(), Encoder.load(EncoderConfig(model=args.model, threads=args.threads))
+        told = figures([embedded(encoder, name, *passes) for name, passes in made.items()], encoder)
+    except Ms2clError as e:
+        raise SystemExit(f"protocols: {e}") from e
+    table = markdown(told)
+    print(f"{encoder.sidecar.name}, {encoder.sidecar.fingerprint[:12]}: embedded and evaluated in "
+          f"{time.monotonic() - began:.0f} s\n\n{table}")
+    if args.markdown:
+        args.markdown.write_text(table)
+    if args.json:
+        args.json.write_text(json.dumps(plain(told, encoder, args), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
