@@ -43,7 +43,7 @@ from ms2cl_ros.tools.routes import Route
 from ms2cl_ros.tools.score_kinds import weigher
 from ms2cl_ros.training.city.drive import synthesize
 from ms2cl_ros.training.city.offsets import CAR_CHANGE, FIRST_SEED, WEATHERS
-from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS
+from ms2cl_ros.training.city.passes import MAP_PASS, QUERY_PASS, DrivePass
 from ms2cl_ros.training.city.recipe import SEASONS, WHOLE, Day, Recipe
 
 # Where the stretch of a route begins, metres: the first 400 m from there on lie within 150 m of one place, so that one
@@ -53,6 +53,7 @@ BEGIN = {"00": 0.0, "05": 0.0, "06": 50.0, "08": 150.0}
 SEED = FIRST_SEED + 100
 ASKS = ("A", "E same", "E opposite")
 ALL, APART = "all", 10_000.0
+COMPLETE = "complete"
 RADII = (10.0, 5.0)
 SCORES = ("descriptor", "both")
 Figures = dict[str, dict[str, dict[str, dict[float, Recall]]]]
@@ -67,19 +68,30 @@ class City:
     by: dict[str, tuple[Asked, Mapped]]
 
 
-def make(work: Path, name: str, args: argparse.Namespace) -> tuple[Pass, list[Pass]]:
-    """The map's pass along KITTI's route `name` and the two that ask; drives what is not there yet."""
-    k = list(BEGIN).index(name)
-    length = args.length or WHOLE
-    recipe = Recipe(SEED + int(name), f"kitti:{name}", length, BEGIN[name] if args.length else 0.0)
+def plan(name: str, args: argparse.Namespace) -> tuple[Recipe, dict[str, tuple[list[DrivePass], float]]]:
+    """The city along KITTI's route `name`; by kind, the passes through it and the metres between their frames."""
+    k, whole = list(BEGIN).index(name), not args.length
+    recipe = Recipe(SEED + int(name), f"kitti:{name}", args.length or WHOLE, 0.0 if whole else BEGIN[name])
     day = Day(1, SEASONS[k % len(SEASONS)], WEATHERS[k % len(WEATHERS)], CAR_CHANGE)
     same = replace(QUERY_PASS, lidar=True, day=day)
     mapping = replace(MAP_PASS, day=Day(0, SEASONS[(k + 1) % len(SEASONS)], "fair", CAR_CHANGE))
-    began, folder = time.monotonic(), work / f"kitti_{name}"
-    for kind, passes, step in (("map", [mapping], args.map_step),
-                               ("ask", [same, replace(same, lidar=False, reverse=True)], args.ask_step)):
+    return recipe, {"map": ([mapping], args.map_step),
+                    "ask": ([same, replace(same, lidar=False, reverse=True)], args.ask_step)}
+
+
+def make(work: Path, name: str, args: argparse.Namespace) -> tuple[Pass, list[Pass]]:
+    """The map's pass along KITTI's route `name` and the two that ask; drives what is not there yet."""
+    folder = work / f"kitti_{name}"
+    recipe, kinds = plan(name, args)
+    for kind, (passes, step) in kinds.items():
+        # so that another model does not have to wait for the city to be built again
+        done, all_of_it = folder / kind / COMPLETE, repr((recipe, passes, step))
+        if done.is_file() and done.read_text() == all_of_it:
+            continue
+        began = time.monotonic()
         made = synthesize(folder / kind, recipe, passes=passes, step_m=step, workers=args.workers,
                           progress=_told(f"{name} {kind}"))
+        done.write_text(all_of_it)
         print(f"{name} {kind}: {made.length:.0f} m, {sum(d.scans for d in made.drives)} scans, "
               f"{sum(d.images for d in made.drives)} images, {time.monotonic() - began:.0f} s", flush=True)
     return kitti_passes(folder / "map")[0], kitti_passes(folder / "ask")

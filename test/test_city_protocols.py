@@ -100,3 +100,19 @@ def test_a_drive_without_kittis_poses_is_refused_before_anything_is_written(tmp_
     with pytest.raises(ConfigError, match="kitti:06 needs KITTI's odometry poses"):
         protocols.make(tmp_path, "06", args)
     assert not list(tmp_path.glob("*/*/2011_09_26/*_sync"))
+
+
+def test_drives_that_are_whole_are_not_made_again_but_those_of_other_arguments_are(tmp_path, monkeypatch):
+    asked_for = []
+
+    def synthesize(out: Path, recipe: object, *, step_m: float, **_: object) -> SimpleNamespace:
+        out.mkdir(parents=True, exist_ok=True)
+        asked_for.append((out.name, step_m))
+        return SimpleNamespace(length=400.0, drives=())
+    monkeypatch.setattr(protocols, "synthesize", synthesize)
+    monkeypatch.setattr(protocols, "kitti_passes", lambda folder: [folder.name])
+    args = Namespace(length=400.0, map_step=2.5, ask_step=5.0, workers=1)
+    assert protocols.make(tmp_path, "08", args) == protocols.make(tmp_path, "08", args) == ("map", ["ask"])
+    assert asked_for == [("map", 2.5), ("ask", 5.0)]
+    protocols.make(tmp_path, "08", Namespace(**{**vars(args), "ask_step": 4.0}))
+    assert asked_for[2:] == [("ask", 4.0)]

@@ -86,18 +86,29 @@ def test_frames_before_speak_for_the_scan_that_lies_as_far_back():
     evidence[0, 0] = evidence[1, 1] = 3.0
     evidence[2, [2, 5]] = 2.0
     fused = over_frames(evidence, np.ones((3, 6), bool), along(3), along(6))
-    assert fused[2].argmax() == 2 and fused[2, 2] == 8.0 and fused[2, 5] == 2.0
-    np.testing.assert_array_equal(fused[0], evidence[0])
+    strangers, unsure = np.log((np.exp(3.0) + 5) / 6), np.log((2 * np.exp(2.0) + 4) / 6)
+    assert fused[2].argmax() == 2 and fused[2, 2] == pytest.approx(8.0 - 2 * strangers - unsure)
+    # what would have been seen before scan 5, frames 0 and 1 saw elsewhere
+    assert fused[2, 5] == pytest.approx(2.0 - 2 * strangers - unsure)
+    np.testing.assert_allclose(fused[0], evidence[0] - strangers)
+
+
+def test_a_picture_unlike_everything_does_not_speak_for_scans_it_cannot_be_asked_of():
+    # two drives of one map; frame 0 looks like nothing, and least unlike scan 0; the second drive is one scan long
+    evidence = np.array([[-20.0, -30.0, -40.0], [-30.0, -10.0, -10.5]])
+    mapped = Drives(np.array([0, 0, 1]), along(3).poses, np.ones(3, bool))
+    fused = over_frames(evidence, np.ones((2, 3), bool), along(2), mapped)
+    assert fused[1].argmax() == 1 and fused[1, 1] > fused[1, 2] + 1.0
 
 
 def test_scans_that_are_left_out_speak_for_nothing():
     evidence, allowed = np.zeros((2, 4)), np.ones((2, 4), bool)
     evidence[0, 0], allowed[0, :2] = 9.0, False
     fused = over_frames(evidence, allowed, along(2), along(4))
-    assert fused[1, 1] == 0.0
+    assert fused[1, 1] == 0.0, "nor does it move the mean"
 
 
 def test_frames_of_another_drive_are_not_taken_for_the_past():
     asked = Drives(np.array([0, 1]), along(2).poses, np.ones(2, bool))
-    evidence = np.full((2, 4), 1.0)
-    np.testing.assert_array_equal(over_frames(evidence, np.ones((2, 4), bool), asked, along(4)), evidence)
+    evidence = np.array([[9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(over_frames(evidence, np.ones((2, 4), bool), asked, along(4))[1], evidence[1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import logsumexp
 
 from ms2cl_ros.core.geometry import inverse
 
@@ -33,7 +34,11 @@ def over_frames(evidence: np.ndarray, allowed: np.ndarray, asked: Drives, mapped
     `evidence`: (Q, M) nats of one frame each, 0 where a frame neither speaks for a scan nor against it; `allowed`:
     (Q, M) bool. A frame k steps back, moved by the odometry between the two, speaks for the scan nearest to where it
     would then have been taken. Of each pose only the motion within a drive is used, never where the drive is.
+
+    All images come from the map, so each frame is held against the mean over the scans allowed: a picture that is
+    unlike everything must not speak for those scans of which it cannot be asked.
     """
+    evidence = evidence - _mean_place(evidence, allowed)
     out = evidence.copy()
     maps = [np.flatnonzero((mapped.drive == d) & mapped.posed) for d in np.unique(mapped.drive)]
     trees = [(rows, cKDTree(mapped.poses[rows, :3, 3])) for rows in maps if len(rows) > 1]
@@ -45,6 +50,13 @@ def over_frames(evidence: np.ndarray, allowed: np.ndarray, asked: Drives, mapped
             for rows, tree in trees:
                 out[i, rows] += _looked_up(evidence[i - k], allowed[i - k], rows, tree, mapped.poses[rows] @ back)
     return out
+
+
+def _mean_place(evidence: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """(Q, 1) logarithm of the mean likelihood ratio of the scans allowed; 0 where there are none."""
+    count = allowed.sum(1, keepdims=True)
+    total = logsumexp(np.where(allowed, evidence, -np.inf), axis=1, keepdims=True)
+    return np.where(count > 0, total - np.log(np.maximum(count, 1)), 0.0)
 
 
 def _looked_up(evidence: np.ndarray, allowed: np.ndarray, rows: np.ndarray, tree: cKDTree,
