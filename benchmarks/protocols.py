@@ -14,7 +14,8 @@ made again, and a run that was stopped goes on. Prints Markdown.
     E same       it asks the map's scans, of another day
     E opposite   the camera that comes the other way asks them
 
-Every scan is looked at around the whole turn. "all" asks the scans of all cities at once, which lie far apart.
+Every scan is looked at around the whole turn. "each in its own" sums up the cities above it; in "all in one map" the
+scans of all cities may answer, which lie far apart.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,12 @@ BEGIN = {"00": 0.0, "05": 0.0, "06": 50.0, "08": 150.0}
 # Added to the route's number; `ms2cl evaluate viewpoint` has the seeds right above FIRST_SEED.
 SEED = FIRST_SEED + 100
 ASKS = ("A", "E same", "E opposite")
-ALL, APART = "all", 10_000.0
+EACH, ALL = "each in its own", "all in one map"
+APART = 10_000.0
 COMPLETE = "complete"
 RADII = (10.0, 5.0)
-SCORES = ("descriptor", "both")
 Figures = dict[str, dict[str, dict[str, dict[float, Recall]]]]
-"""By who asks, city (or ALL), score and radius."""
+"""By who asks, city (or EACH, ALL), score and radius."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,14 @@ def _told(name: str) -> Callable[[int, int], None]:
     return progress
 
 
+def headings(encoder: Encoder) -> np.ndarray:
+    """(n,) radians, those at which the mapper stores a view."""
+    return headings_around(max(SubmapsConfig().headings, encoder.headings))
+
+
 def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass]) -> City:
     """A route's passes, embedded; every scan at as many headings as the mapper stores."""
-    around, ranges = headings_around(max(SubmapsConfig().headings, encoder.headings)), bool(encoder.sidecar.calibration)
+    around, ranges = headings(encoder), bool(encoder.sidecar.calibration)
 
     def embed(one: Pass, pictures: bool, scans: bool) -> Embedded:
         return embed_pass(encoder, one.looks(pictures, scans, None), around, False, one.T_base_route, ranges)
@@ -117,33 +123,36 @@ def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass])
 
 
 def figures(cities: Sequence[City], encoder: Encoder) -> Figures:
-    """Recall of every ask in its own city and, if there are several, in all of them as one map."""
+    """Recall of every ask in its own city; if there are several, of these together and of all as one map."""
     out: Figures = {ask: {} for ask in ASKS}
     for ask in ASKS:
-        for city in cities:
-            asked, mapped = city.by[ask]
-            out[ask][city.name] = _recalls([(asked, mapped)], ask, encoder)
+        pairs = [city.by[ask] for city in cities]
+        own = [_ranked(*pair, ask, encoder) for pair in pairs]
+        for city, pair, ranked in zip(cities, pairs, own):
+            out[ask][city.name] = _recalls([ranked], [pair[0].route])
         if len(cities) > 1:
-            apart = [(replace(a, route=_moved(a.route, k)), replace(m, route=_moved(m.route, k)))
-                     for k, (a, m) in enumerate(city.by[ask] for city in cities)]
-            union = _together([m for _, m in apart])
-            out[ask][ALL] = _recalls([(a, union) for a, _ in apart], ask, encoder)
+            routes = [_moved(asked.route, k) for k, (asked, _) in enumerate(pairs)]
+            union = _together([replace(m, route=_moved(m.route, k)) for k, (_, m) in enumerate(pairs)])
+            every = [_ranked(replace(asked, route=route), union, ask, encoder)
+                     for route, (asked, _) in zip(routes, pairs)]
+            out[ask] |= {EACH: _recalls(own, routes), ALL: _recalls(every, routes)}
     return out
 
 
-def _recalls(pairs: Sequence[tuple[Asked, Mapped]], ask: str, encoder: Encoder) -> dict[str, dict[float, Recall]]:
+def _ranked(asked: Asked, mapped: Mapped, ask: str, encoder: Encoder) -> dict[str, Mapping[float, Ranked]]:
+    """By score and radius; by ranges, too, with a calibrated model."""
     protocol = Protocol("A") if ask == "A" else Protocol("E", seconds=0.0, one_pass=False)
     worth = Calibration.from_mapping(encoder.sidecar.calibration) if encoder.sidecar.calibration else None
-    found: dict[str, list[dict[float, Ranked]]] = {score: [] for score in SCORES}
-    for asked, mapped in pairs:
-        weigh = weigher(asked, mapped, encoder.sidecar, worth)
-        found["descriptor"].append(dict(evaluate(protocol, asked, mapped).ranked))
-        if weigh:
-            found["both"].append(dict(evaluate(protocol, asked, mapped, weigh).ranked))
+    out, weigh = {"descriptor": evaluate(protocol, asked, mapped).ranked}, weigher(asked, mapped, encoder.sidecar, worth)
+    return out | {"both": evaluate(protocol, asked, mapped, weigh).ranked} if weigh else out
+
+
+def _recalls(parts: Sequence[dict[str, Mapping[float, Ranked]]],
+             routes: Sequence[Route]) -> dict[str, dict[float, Recall]]:
     # no segment of 100 m belongs to two cities
-    places = np.concatenate([segments(a.route.travelled) + 1000 * k for k, (a, _) in enumerate(pairs)])
-    return {score: {r: recall(joined([p[r] for p in parts]), places, r) for r in RADII}
-            for score, parts in found.items() if parts}
+    places = np.concatenate([segments(route.travelled) + 1000 * k for k, route in enumerate(routes)])
+    return {score: {r: recall(joined([part[score][r] for part in parts]), places, r) for r in RADII}
+            for score in parts[0]}
 
 
 def _moved(route: Route, k: int) -> Route:
@@ -187,7 +196,8 @@ def _with_interval(by_radius: dict[float, Recall] | None, radius: float) -> str:
 def plain(told: Figures, encoder: Encoder, args: argparse.Namespace) -> dict[str, Any]:
     """For JSON."""
     return {"model": encoder.sidecar.name, "fingerprint": encoder.sidecar.fingerprint,
-            "length": args.length, "map_step": args.map_step, "ask_step": args.ask_step,
+            "headings_per_scan": len(headings(encoder)), "length": args.length, "map_step": args.map_step,
+            "ask_step": args.ask_step,
             "seeds": {name: SEED + int(name) for name in args.routes},
             "recall": {ask: {name: {score: {f"{r:g}": v.plain() for r, v in by.items()} for score, by in scores.items()}
                              for name, scores in by_city.items()} for ask, by_city in told.items()}}
@@ -216,8 +226,8 @@ def main() -> None:
     except Ms2clError as e:
         raise SystemExit(f"protocols: {e}") from e
     table = markdown(told)
-    print(f"{encoder.sidecar.name}, {encoder.sidecar.fingerprint[:12]}: embedded and evaluated in "
-          f"{time.monotonic() - began:.0f} s\n\n{table}")
+    print(f"{encoder.sidecar.name}, {encoder.sidecar.fingerprint[:12]}, {len(headings(encoder))} headings: "
+          f"evaluated in {time.monotonic() - began:.0f} s\n\n{table}")
     if args.markdown:
         args.markdown.write_text(table)
     if args.json:

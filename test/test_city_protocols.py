@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from compact_drives import RANGE_MAP, PlaceEmbedder, even_calibration
 
+from ms2cl_ros.core.config import SubmapsConfig
 from ms2cl_ros.core.errors import ConfigError
 from ms2cl_ros.core.geometry import rotation_z, transform
 from ms2cl_ros.tools.evaluate_drive import Asked, Mapped
@@ -54,15 +55,17 @@ def test_a_city_is_asked_by_all_three_and_the_other_direction_is_told_apart():
 def test_cities_that_look_alike_are_taken_for_each_other_only_as_one_map():
     told = protocols.figures([city("00", np.eye(8)), city("05", np.eye(8))], UNCALIBRATED)["E same"]
     assert told["00"]["descriptor"][10.0].ranks["1"] == told["05"]["descriptor"][10.0].ranks["1"] == 1.0
-    together = told["all"]["descriptor"][10.0]
+    together = told[protocols.ALL]["descriptor"][10.0]
     # of equal scores the first city's comes first, which for the second city's images is wrong
     assert (together.ranks["1"], together.database, together.asked) == (0.5, 16, 16)
+    each = told[protocols.EACH]["descriptor"][10.0]
+    assert (each.ranks["1"], each.database, each.asked) == (1.0, 8, 16)
 
 
 def test_a_city_keeps_its_stretches_of_road_to_itself_in_the_interval():
     told = protocols.figures([city("00", np.eye(8)), city("05", np.eye(8))], UNCALIBRATED)["A"]
     assert told["00"]["descriptor"][5.0].segments == 1 and told["00"]["descriptor"][5.0].interval["1"] is None
-    assert told["all"]["descriptor"][5.0].segments == 2
+    assert told[protocols.ALL]["descriptor"][5.0].segments == 2
 
 
 def test_the_table_has_a_row_for_each_ask_and_city_and_a_dash_without_calibration():
@@ -70,7 +73,7 @@ def test_the_table_has_a_row_for_each_ask_and_city_and_a_dash_without_calibratio
     rows = table.splitlines()
     assert len({row.count("|") for row in rows}) == 1
     assert [tuple(cell.strip() for cell in row.split("|")[1:3]) for row in rows[2:]] == [
-        (ask, name) for ask in protocols.ASKS for name in ("00", "05", "all")]
+        (ask, name) for ask in protocols.ASKS for name in ("00", "05", protocols.EACH, protocols.ALL)]
     assert rows[2] == "| A | 00 | 8 of 8 | 8 | 100.0 | - | 34.4 | 100.0 | - | 12.5 |"
 
 
@@ -88,9 +91,10 @@ def test_a_calibrated_model_is_told_by_ranges_too():
     told = protocols.figures([protocols.City("00", dict.fromkeys(protocols.ASKS, both))],
                              SimpleNamespace(sidecar=sidecar))
     assert told["A"]["00"]["both"][5.0].ranks["1"] == 1.0
-    written = protocols.plain(told, SimpleNamespace(sidecar=sidecar),
+    written = protocols.plain(told, SimpleNamespace(sidecar=sidecar, headings=1),
                               Namespace(length=400.0, map_step=2.5, ask_step=5.0, routes=["00"]))
     assert written["recall"]["A"]["00"]["both"]["5"]["recall"]["1"] == 1.0
+    assert written["headings_per_scan"] == SubmapsConfig().headings
     assert min(written["seeds"].values()) >= FIRST_SEED
 
 
