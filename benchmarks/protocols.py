@@ -143,8 +143,10 @@ def _ranked(asked: Asked, mapped: Mapped, ask: str, encoder: Encoder) -> dict[st
     """By score and radius; by ranges, too, with a calibrated model."""
     protocol = Protocol("A") if ask == "A" else Protocol("E", seconds=0.0, one_pass=False)
     worth = Calibration.from_mapping(encoder.sidecar.calibration) if encoder.sidecar.calibration else None
-    out, weigh = {"descriptor": evaluate(protocol, asked, mapped).ranked}, weigher(asked, mapped, encoder.sidecar, worth)
-    return out | {"both": evaluate(protocol, asked, mapped, weigh).ranked} if weigh else out
+    out = {"descriptor": evaluate(protocol, asked, mapped).ranked}
+    if weigh := weigher(asked, mapped, encoder.sidecar, worth):
+        out["both"] = evaluate(protocol, asked, mapped, weigh).ranked
+    return out
 
 
 def _recalls(parts: Sequence[dict[str, Mapping[float, Ranked]]],
