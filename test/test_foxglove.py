@@ -47,15 +47,19 @@ def serving(place, *options):
     command = [sys.executable, "-m", "ms2cl_ros.cli", "foxglove", place.map, "--bag", place.bag, "--params-file",
                place.params, "--port", "0", *options]
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        line = process.stderr.readline()
-        found = re.match(r"ws://127\.0\.0\.1:(\d+) waits for Foxglove: open (https://\S+)$", line)
-        assert found, line + process.stderr.read()
-        assert found[1] in found[2]
-        assert process.stderr.readline().strip().endswith("rviz/ms2cl.foxglove.json")
-        yield int(found[1])
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        assert process.stderr.read().endswith("ended\n")
+        try:
+            line = process.stderr.readline()
+            found = re.match(r"ws://127\.0\.0\.1:(\d+) waits for Foxglove: open (https://\S+)$", line)
+            assert found, line + process.stderr.read()
+            assert found[1] in found[2]
+            assert process.stderr.readline().strip().endswith("rviz/ms2cl.foxglove.json")
+            yield int(found[1])
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+            assert process.stderr.read().endswith("ended\n")
+        finally:
+            process.kill()  # where the test failed it still runs, and would be waited for
+
 
 
 @pytest.fixture(scope="module")
