@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,9 @@ def foxglove_command(
     def ready(server: Any) -> None:
         console.print(f"ws://{host}:{server.port} waits for Foxglove: open {server.app_url()}", soft_wrap=True)
         console.print(f"{layout}\nCtrl-C ends it", soft_wrap=True)
+        # a shell's background job begins with SIGINT ignored, and a supervisor sends SIGTERM
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
     try:
         show.serve((host, port), bag, map_, config, topics, log, ready, rate, loop)
     except KeyboardInterrupt:
