@@ -92,7 +92,7 @@ def test_the_layout_has_settings_for_each_of_its_panels_and_no_others():
     assert sorted(panels(LAYOUT)) == sorted(LAYOUT["configById"])
 
 
-@pytest.mark.parametrize(("panel", "topic", "kinds"), needs(LAYOUT), ids=lambda value: value if isinstance(value, str) else "kinds")
+@pytest.mark.parametrize(("panel", "topic", "kinds"), needs(LAYOUT), ids=lambda x: x if isinstance(x, str) else "kinds")
 def test_every_panel_is_given_a_type_that_it_can_show(seen, panel, topic, kinds):
     assert not kinds or seen.channels[topic]["schemaName"] in kinds
 
