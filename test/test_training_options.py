@@ -30,6 +30,7 @@ from ms2cl_ros.training.model import CrossModalModel  # noqa: E402
 from ms2cl_ros.training.shards import Shards  # noqa: E402
 from ms2cl_ros.training.train import Run  # noqa: E402
 from ms2cl_ros.training.validate import held_out_figures  # noqa: E402
+from ms2cl_ros.training.weights import read_model  # noqa: E402
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "training"
 
@@ -105,8 +106,14 @@ def test_what_photographs_taught_stays_as_it_was_and_is_exported(tmp_path: Path)
     assert before and all(torch.equal(after[n], v) for n, v in before.items()), "means and variances included"
     assert all(torch.equal(run.average[f"camera.trunk.stem.seeing.{n}"], v) for n, v in before.items())
     counters = {"pairs": 1, "streets": 1, "step": 1, "seconds": 1.0}
+    # as a network that has seen pictures has other statistics than a new one
+    run.model.camera.trunk.stem.seeing[0][1].running_var.fill_(4.0)
     made = export(experiment, run.model.eval(), counters, tmp_path / "made")
     assert from_tree(made.training["experiment"]) == experiment
+    image = torch.randn(2, 4, *experiment.camera.pixels)
+    with torch.no_grad():
+        again = read_model(tmp_path / "made")[2].eval().camera(image)[0]
+        torch.testing.assert_close(again, run.model.camera(image)[0], rtol=1e-4, atol=1e-5)
 
 
 def test_photographs_weights_that_are_not_there_are_told_with_the_remedy(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def take_weights(encoder: Encoder, path: Path) -> None:
     finer = () if encoder.decoder is not None else tuple(f"trunk.norms.{k}." for k in range(last))
     missing = []
     with torch.no_grad():
-        for name, own in encoder.named_parameters():
+        learnt = {n: b for n, b in encoder.named_buffers() if n.endswith(("running_mean", "running_var"))}
+        for name, own in [*encoder.named_parameters(), *learnt.items()]:
             if name.startswith(("students.", *finer)):
                 continue
             if name not in found or found[name].shape != own.shape:
