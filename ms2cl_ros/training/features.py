@@ -32,13 +32,16 @@ class PhotographStem(nn.Module):
     """
 
     coordinates: Tensor
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, channels: int, size: tuple[int, int], width: int, mean: Sequence[float],
                  std: Sequence[float]) -> None:
         super().__init__()
         if channels != 4 or len(mean) < 3:
             raise ConfigError(f"a stem of {NAME} wants the channels red, green, blue, valid; got {channels}")
-        self.mean, self.std = (torch.tensor(x[:3]).view(1, 3, 1, 1) for x in (list(mean), list(std)))
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(list(values[:3])).view(1, 3, 1, 1), False)
         self.register_buffer("coordinates", coordinate_planes((size[0] // STRIDE, size[1] // STRIDE), False), False)
         self.seeing = _first_stages().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         finer = CHANNELS[0] * 4 + CHANNELS[1]
