@@ -35,7 +35,7 @@ from ms2cl_ros.core.config import EncoderConfig, SubmapsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError
 from ms2cl_ros.core.mapper import headings_around
-from ms2cl_ros.tools.evaluate_drive import Asked, Mapped, evaluate
+from ms2cl_ros.tools.evaluate_drive import Asked, Mapped, as_on_a_robot, evaluate
 from ms2cl_ros.tools.passes import Pass, kitti_passes
 from ms2cl_ros.tools.protocols import Protocol
 from ms2cl_ros.tools.recall import Ranked, Recall, joined, recall, segments
@@ -143,6 +143,7 @@ def _ranked(asked: Asked, mapped: Mapped, ask: str, encoder: Encoder) -> dict[st
     """By score and radius; by ranges, too, with a calibrated model."""
     protocol = Protocol("A") if ask == "A" else Protocol("E", seconds=0.0, one_pass=False)
     worth = Calibration.from_mapping(encoder.sidecar.calibration) if encoder.sidecar.calibration else None
+    asked, mapped = as_on_a_robot(asked, mapped, worth.centre if worth else None)
     out = {"descriptor": evaluate(protocol, asked, mapped).ranked}
     if weigh := weigher(asked, mapped, encoder.sidecar, worth):
         out["both"] = evaluate(protocol, asked, mapped, weigh).ranked

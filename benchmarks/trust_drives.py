@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core.config import Config, flatten, from_mapping
+from ms2cl_ros.core import centring
+from ms2cl_ros.core.config import Config, TrustConfig, flatten, from_mapping
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.core.extrinsics import sensor_in_base
@@ -31,7 +32,7 @@ from ms2cl_ros.core.types import Candidate, PointCloud, StampedPose
 from ms2cl_ros.core.verification import Verifier
 from ms2cl_ros.tools.bags import CAMERA_INFOS, IMAGES, open_bag
 from ms2cl_ros.tools.compact import CompactDrive
-from ms2cl_ros.tools.embedding import similarities
+from ms2cl_ros.tools.embedding import centred, similarities
 from ms2cl_ros.tools.offline import Motion, map_bag
 from ms2cl_ros.tools.rebuilding import building
 
@@ -232,8 +233,10 @@ def ask(pictures: Pictures, index: Searchable, config: Config, encoder: Encoder)
     known = find_calibration(config.trust, model)
     ranges = known.ranges if known else None
     verifier = Verifier(model.range_map, ranges) if model.range_map and ranges else None
+    moved = centring.Pictures(known.centre.camera) if known and known.centre else None
     alone, verified = [], []
     for i, query in enumerate(pictures.queries):
+        query = moved(query) if moved else query
         given = index.search(query, 4 * config.retrieval.candidates)  # as `candidates` asks
         once = _Given(given)
         alone.append(candidates(once, query, pictures.heading, pictures.T_base_camera, config.retrieval.candidates))
@@ -264,7 +267,10 @@ def along_route(place: Place, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]
     with open_map(place.map, encoder.sidecar, write=False) as store:
         own = [(submap, lidar, view) for submap, lidar, view in store.views_after(0) if not view.rendered]
     descriptors = np.stack([view.descriptors for _, _, view in own])
-    parts = list(similarities(place.pictures.queries[:-1], descriptors))
+    known, asked = find_calibration(TrustConfig(), encoder.sidecar), place.pictures.queries[:-1]
+    asked, descriptors = centred(asked, np.zeros(len(asked), int), descriptors, own[0][2].headings,
+                                 known.centre if known else None)
+    parts = list(similarities(asked, descriptors))
     best = np.concatenate([headings for _, _, headings in parts])
     around = np.array([[base_pose(Entry(submap, view, float(h), lidar), place.pictures.heading,
                                   place.pictures.T_base_camera) for h in view.headings] for submap, lidar, view in own])
@@ -274,7 +280,9 @@ def along_route(place: Place, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]
 def open_index(path: Path, config: Config, encoder: Encoder) -> tuple[Any, Index]:
     """An open map (to be closed) and its index, read."""
     store = open_map(path, encoder.sidecar, write=False)
-    index = Index(store, encoder.sidecar.embedding.size, config.index)
+    known = find_calibration(config.trust, encoder.sidecar)
+    index = Index(store, encoder.sidecar.embedding.size, config.index,
+                  known.centre.lidar if known and known.centre else None)
     index.refresh()
     index.wait()
     return store, index

@@ -70,7 +70,7 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
                   headings: Headings = "all", calibration: CalibrationFile = None, threads: Threads = 2) -> None:
     """Carry out protocols of place recognition along a route. Example: ms2cl evaluate drive city/ --protocol E"""
     from ms2cl_ros.tools.drive_report import draw_wrong, plain, print_outcome
-    from ms2cl_ros.tools.evaluate_drive import evaluate
+    from ms2cl_ros.tools.evaluate_drive import as_on_a_robot, evaluate
     from ms2cl_ros.tools.passes import asking_and_mapped
     from ms2cl_ros.tools.protocols import B1_SPLITS, E_SECONDS, Protocol
     from ms2cl_ros.tools.score_kinds import weigher
@@ -82,6 +82,7 @@ def drive_command(data: Annotated[Path, typer.Argument(help="a pass with poses: 
     encoder = _encoder(model, threads)
     worth = _calibration(calibration, encoder)
     asked, scans = _embedded(encoder, asking, mapped, _headings(headings, encoder), worth is not None)
+    asked, scans = as_on_a_robot(asked, scans, worth.centre if worth else None)
     outcomes = []
     for p in chosen:
         weigh = weigher(asked, scans, encoder.sidecar, worth)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ms2cl_ros.core import index as module
+from ms2cl_ros.core.centring import scores, shift_of
 from ms2cl_ros.core.config import IndexConfig
 from ms2cl_ros.core.errors import StoreError
 from ms2cl_ros.core.geometry import transform
@@ -291,3 +292,34 @@ def test_lists_are_never_more_than_their_training_sample_bears(rows):
     assert lists_for(rows) >= 1
     assert sample_for(rows) <= rows
     assert lists_for(rows) == 1 or sample_for(rows) >= 50 * lists_for(rows)
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_answers_are_those_of_descriptors_moved_by_what_the_map_has_in_common(large, kind):
+    usual = 0.3 * unit(77)
+    index = Index(large, D, IndexConfig(kind=kind), usual)
+    index.refresh()
+    shift = shift_of([place(n)[0] for n in range(20)], usual)
+    for number in (2, 11):
+        query = seen(number, 7)
+        want = np.array([scores(place(n), query, shift).max() for n in range(20)])
+        found = index.search(query, 5)
+        assert [entry.submap_id - 1 for _, entry in found] == np.argsort(-want)[:5].tolist()
+        np.testing.assert_allclose([score for score, _ in found], np.sort(want)[::-1][:5], atol=1e-5)
+
+
+def test_what_a_growing_map_has_in_common_is_asked_again(store, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 4)
+    usual, index = 0.3 * unit(77), None
+    fill(store, range(2))
+    index = Index(store, D, usual=usual)
+    index.refresh()
+    few = index.search(seen(1, 3), 1)[0][0]
+    fill(store, range(2, 20))
+    index.refresh()
+    assert index.building
+    index.wait()
+    shift = shift_of([place(n)[0] for n in range(20)], usual)
+    assert index.search(seen(1, 3), 1)[0][0] == pytest.approx(scores(place(1), seen(1, 3), shift).max(), abs=1e-5)
+    assert index.search(seen(1, 3), 1)[0][0] != pytest.approx(few, abs=1e-4)
+    assert not index.building

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent / "ms2cl_ros"
 FILES = sorted(p for p in ROOT.rglob("*.py"))
-ORDER = ["errors", "types", "geometry", "config", "install", "reliability", "calibration", "sidecar",
+ORDER = ["errors", "types", "geometry", "config", "install", "reliability", "centring", "calibration", "sidecar",
          "verification", "fitting", "pointcloud2", "images", "cameras", "messages", "frames", "corrections",
          "extrinsics", "projection", "strips", "encoder", "accumulation", "views",
          "records", "store", "filelock", "schema", "sqlite_file", "soundness", "recovery", "sqlite",

@@ -9,6 +9,7 @@ from compact_drives import CAMERA_GRID, LIDAR_GRID, PlaceEmbedder
 pytest.importorskip("embreex", reason="embreex is not installed: the city is optional")
 
 from ms2cl_ros.core.errors import ConfigError
+from ms2cl_ros.core.geometry import transform
 from ms2cl_ros.training import viewpoint
 from ms2cl_ros.training.city import offsets
 from ms2cl_ros.training.city.offsets import CONDITIONS, FIRST_SEED, Street, places, streets
@@ -24,7 +25,8 @@ def street(first: int, n: int = 3) -> Street:
     own = np.broadcast_to(3.0 + number, shape).astype(np.float16)
     sweeps = np.repeat(own[:, None], len(places()), 1)
     sweeps[:, places().index((5.0, 0.0))] += 1
-    return Street(rgb, np.ones(rgb.shape[:3], bool), np.array(0.0), own, sweeps,
+    poses = np.stack([transform([12.0 * (first + i), 0.0, 0.0]) for i in range(n)])
+    return Street(rgb, np.ones(rgb.shape[:3], bool), poses, np.array(0.0), own, sweeps,
                   np.repeat(own[:, None], len(places()), 1))
 
 
@@ -34,15 +36,16 @@ def test_conditions_that_differ_in_heading_alone_share_a_place():
 
 def test_recall_is_counted_by_condition_and_kind_of_view():
     figures = viewpoint.table(PlaceEmbedder(), [street(0), street(10)])
-    assert figures["same pose", viewpoint.SWEEP].ranks == {"1": 1.0, "5": 1.0}
+    assert figures["same pose", viewpoint.SWEEP, "descriptor"].ranks == {"1": 1.0, "5": 1.0}
     # each picture finds its neighbour's view; the last of each street finds none like it, and its own is the next best
-    assert figures["5 m along", viewpoint.SWEEP].ranks["1"] == pytest.approx(2 / 6)
-    assert figures["5 m along", viewpoint.VIEW].ranks["1"] == 1.0
-    same = figures[viewpoint.SAME_DAY, viewpoint.SWEEP]
+    assert figures["5 m along", viewpoint.SWEEP, "descriptor"].ranks["1"] == pytest.approx(2 / 6)
+    assert figures["5 m along", viewpoint.VIEW, "descriptor"].ranks["1"] == 1.0
+    same = figures[viewpoint.SAME_DAY.name, viewpoint.SWEEP, "descriptor"]
     assert (same.queries, same.segments) == (6, 2) and same.chance == pytest.approx(1 / 6)
-    assert (viewpoint.SAME_DAY, viewpoint.VIEW) not in figures
+    assert (viewpoint.SAME_DAY.name, viewpoint.VIEW, "descriptor") not in figures
     told = viewpoint.plain(figures, [FIRST_SEED, FIRST_SEED + 1], PlaceEmbedder())
-    assert told["conditions"]["5 m along"]["single sweep"]["recall"]["1"] == pytest.approx(2 / 6, abs=1e-4)
+    of_sweeps = told["conditions"]["5 m along"]["single sweep"]
+    assert of_sweeps["descriptor"]["recall"]["1"] == pytest.approx(2 / 6, abs=1e-4)
     assert viewpoint.rich_table(figures).row_count == len(CONDITIONS) + 1
 
 

@@ -11,13 +11,14 @@ Parameters travel in a model's sidecar (`calibration:`) or in a user's own file 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, logsumexp
 
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.geometry import wrap, yaw
 from ms2cl_ros.core.types import Candidate
@@ -65,7 +66,8 @@ class Calibration:
     """Everything fitted. `alone`: where there is no range score, `both`: where there is one.
 
     `thresholds`: probability from which on a share of right answers was reached on the data, by that share.
-    `reached`: figures of the fit, for people.
+    `reached`: figures of the fit, for people. `centre`: where the model is used to have descriptors; None: they are
+    compared as they are.
     """
 
     alone: Evidence
@@ -74,6 +76,7 @@ class Calibration:
     ranges: RangeLikelihood | None = None
     thresholds: dict[float, float] = field(default_factory=dict)
     reached: dict[str, Any] = field(default_factory=dict)
+    centre: Centre | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain numbers, lists and texts, for YAML."""
@@ -84,20 +87,24 @@ class Calibration:
         if self.ranges is not None:
             out["ranges"] = {"exponents": [" ".join(f"{x:.4f}" for x in row) for row in self.ranges.exponents],
                              "prior": [" ".join(f"{x:.4f}" for x in row) for row in self.ranges.prior.T]}
+        if self.centre is not None:
+            out["centre"] = {f.name: " ".join(f"{x:.4f}" for x in getattr(self.centre, f.name))
+                             for f in fields(self.centre)}
         return out
 
     @classmethod
     def from_mapping(cls, tree: Mapping[str, Any], where: str = "calibration") -> Calibration:
         """Inverse of `to_mapping`; raises ModelError naming `where` and what is wrong."""
         try:
-            both, ranges = tree.get("both"), tree.get("ranges")
+            both, ranges, centre = tree.get("both"), tree.get("ranges"), tree.get("centre")
             likelihood = None
             if ranges:
                 likelihood = RangeLikelihood(_table(ranges["exponents"]), _prior(_table(ranges["prior"])))
             return cls(Evidence(**tree["alone"]), Evidence(**both) if both else None, Confidence(**tree["confidence"]),
                        likelihood,
                        {float(k): float(v) for k, v in dict(tree.get("thresholds") or {}).items()},
-                       dict(tree.get("reached") or {}))
+                       dict(tree.get("reached") or {}),
+                       Centre(**{k: _table([v])[0].astype(np.float32) for k, v in centre.items()}) if centre else None)
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise ModelError(f"{where} is no calibration ({type(e).__name__}: {e}): write it anew with `ms2cl "
                              "calibrate`") from e

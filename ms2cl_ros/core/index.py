@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ms2cl_ros.core.centring import moved, scores, shift_of, straight_ahead
 from ms2cl_ros.core.config import IndexConfig
 from ms2cl_ros.core.maps.store import Store
 from ms2cl_ros.core.types import View
@@ -23,6 +24,7 @@ from ms2cl_ros.core.vectors import FEWEST, Vectors, sample_for, threads
 PAGE = 512  # views read at a time
 AT_ONCE = 2048  # views that one refresh takes over at most, so that no query waits for thousands
 FEW = 64  # views from which the headings of a view are estimated
+MANY = 512  # views from which it is estimated what all of the map has in common; it is asked again as the map doubles
 STRETCH = 2  # neighbouring views in a training sample: scattered ones tell more, but each place costs a look-up
 OUTGROWN = 4  # times as many descriptors as the lists were made for
 GONE = 0.2  # share of views that are no longer in the store
@@ -49,17 +51,17 @@ class _Page:
 
 
 class _Shelf:
-    """Descriptors, and which view each belongs to."""
+    """Descriptors, and which view each belongs to. `shift`: (D,) that all were moved by, judged from so many views."""
 
-    def __init__(self, vectors: Vectors) -> None:
-        self.vectors = vectors
+    def __init__(self, vectors: Vectors, shift: np.ndarray, judged: int = 0) -> None:
+        self.vectors, self.shift, self.judged = vectors, shift, judged
         self.ids, self.ends = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.gone = np.zeros(0, bool)
         self.last = 0  # the store has been read up to this view id
 
     def add(self, page: _Page) -> None:
         """Takes the next views."""
-        self.vectors.add(page.descriptors)
+        self.vectors.add(moved(page.descriptors, self.shift) if self.shift.any() else page.descriptors)
         ends = np.cumsum(page.counts) + (self.ends[-1] if len(self.ends) else 0)
         self.ids, self.ends = np.concatenate([self.ids, page.ids]), np.concatenate([self.ends, ends])
         self.gone = np.concatenate([self.gone, np.zeros(len(page.ids), bool)])
@@ -76,12 +78,14 @@ class Index:
     Exact up to `config.flat_limit` descriptors, clustered beyond. The store's new views are seen by the next `refresh`.
     What takes long, clustering a map that has grown or shedding what was removed, happens on one core in the
     background; answers go on meanwhile. Only a map found at the start is read in the first `refresh`, on all cores.
-    One thread at a time.
+    `usual`: (D,) the model's own mean of what a LiDAR sees ahead (`centring.Centre.lidar`); descriptors are moved so
+    that the map's lies there, too. One thread at a time.
     """
 
-    def __init__(self, store: Store, size: int, config: IndexConfig | None = None) -> None:
-        self._store, self._size, self._config = store, size, config or IndexConfig()
-        self._shelf = _Shelf(Vectors.flat(size))
+    def __init__(self, store: Store, size: int, config: IndexConfig | None = None,
+                 usual: np.ndarray | None = None) -> None:
+        self._store, self._size, self._config, self._usual = store, size, config or IndexConfig(), usual
+        self._shelf = _Shelf(Vectors.flat(size), np.zeros(size, np.float32))
         self._revision = store.revision()
         self._builder: _Builder | None = None
 
@@ -156,9 +160,9 @@ class Index:
         wanted = int(shelf.ids[number])
         for submap, lidar, view in self._store.views_after(wanted - 1, 1):
             if view.id == wanted:
-                scores = view.descriptors @ query
-                best = int(np.argmax(scores))
-                return float(scores[best]), Entry(submap, view, float(view.headings[best]), lidar)
+                cosines = scores(view.descriptors, query, shelf.shift)
+                best = int(np.argmax(cosines))
+                return float(cosines[best]), Entry(submap, view, float(view.headings[best]), lidar)
             shelf.gone[number:np.searchsorted(shelf.ids, view.id or 0)] = True
             return None
         shelf.gone[number:] = True
@@ -191,8 +195,9 @@ class Index:
 
     def _build(self, cores: int, going: Callable[[], bool]) -> _Shelf:
         """All that the store holds, read anew, in the kind of index that suits it."""
+        shift, judged = self._shift()
         with threads(cores):
-            shelf = _Shelf(self._empty(going))
+            shelf = _Shelf(self._empty(shift, going), shift, judged)
         with threads(1):  # another core reads meanwhile
             for page in self._pages():
                 if not going():
@@ -200,19 +205,27 @@ class Index:
                 shelf.add(page)
         return shelf
 
-    def _empty(self, going: Callable[[], bool]) -> Vectors:
+    def _shift(self) -> tuple[np.ndarray, int]:
+        """What the map's looks straight ahead have in common that the model's do not, (D,), and of how many views."""
+        if self._usual is None:
+            return np.zeros(self._size, np.float32), 0
+        views = self._scattered(MANY)
+        return shift_of([v.descriptors[straight_ahead(v.headings)] for v in views], self._usual), len(views)
+
+    def _empty(self, shift: np.ndarray, going: Callable[[], bool]) -> Vectors:
         views, few = self._store.view_count(), self._scattered(FEW)
-        each = np.mean([len(part) for part in few]) if few else 0.0
+        each = np.mean([len(view.headings) for view in few]) if few else 0.0
         rows = int(views * each)
         if self._suits(rows) == "flat":
             return Vectors.flat(self._size)
-        sample = np.concatenate(self._scattered(int(sample_for(rows) / each)))
-        return Vectors.clustered(sample, rows, self._config.quantise, going)
+        sample = np.concatenate([v.descriptors for v in self._scattered(int(sample_for(rows) / each))])
+        return Vectors.clustered(moved(sample, shift), rows, self._config.quantise, going)
 
-    def _scattered(self, views: int) -> list[np.ndarray]:
-        """Descriptors of about so many views from all over the map, a view each."""
+    def _scattered(self, views: int) -> list[View]:
+        """About so many views from all over the map, or all."""
         starts = np.linspace(0, self._store.last_view_id(), max(1, views // STRETCH), endpoint=False).astype(int)
-        return [view.descriptors for start in starts for _, _, view in self._store.views_after(int(start), STRETCH)]
+        found = [view for start in starts for _, _, view in self._store.views_after(int(start), STRETCH)]
+        return list({view.id: view for view in found}.values())
 
     def _suits(self, rows: int) -> str:
         if self._config.kind == "flat" or rows < FEWEST:
@@ -227,7 +240,9 @@ class Index:
         shrunk = revision != self._revision and views - self._store.view_count() > GONE * views
         self._revision = revision
         outgrown = len(vectors) > OUTGROWN * (vectors.planned or len(vectors))
-        if shrunk or outgrown or (self.exact and self._suits(len(vectors)) == "ivf"):
+        judged = self._shelf.judged
+        misjudged = self._usual is not None and judged < MANY / 2 and views > 2 * max(judged, FEW)
+        if shrunk or outgrown or misjudged or (self.exact and self._suits(len(vectors)) == "ivf"):
             self._builder = _Builder(self._build)
             self._builder.start()
 

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from ms2cl_ros.core.centring import Pictures
 from ms2cl_ros.core.config import Config
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view
@@ -28,10 +29,12 @@ class Matcher:
 
     def __init__(self, config: Config, encoder: Encoder, store: Store) -> None:
         self._config, self._encoder = config, encoder
-        self._index = Index(store, encoder.sidecar.embedding.size, config.index)
         self._views: dict[tuple, tuple[CameraView, float]] = {}
         model = encoder.sidecar
         calibration = find_calibration(config.trust, model)
+        centre = calibration.centre if calibration else None
+        self._index = Index(store, model.embedding.size, config.index, centre.lidar if centre else None)
+        self._moved = Pictures(centre.camera) if centre else None
         self.trust = Trust(config.trust, calibration, model.embedding.logit_scale)
         ranges = calibration.ranges if calibration and config.trust.verify else None
         self._verifier = Verifier(model.range_map, ranges) if model.range_map and ranges else None
@@ -66,8 +69,9 @@ class Matcher:
             self.reset()  # that nothing was found in an empty map says nothing of where the base is
             return None
         settings = self._config.retrieval
-        found = candidates(self._index, query, heading, T_base_camera, settings.candidates,
-                           self._verify(query, logits, valid))
+        asked = self._moved(query) if self._moved else query
+        found = candidates(self._index, asked, heading, T_base_camera, settings.candidates,
+                           self._verify(asked, logits, valid))
         clock.lap("search")
         best = max((c.score for c in found), default=-np.inf)
         found = self.trust.weigh(found) if found and best >= settings.min_score else ()

@@ -16,6 +16,7 @@ from ms2cl_ros.core.belief import Belief, BeliefModel, Place
 from ms2cl_ros.core.calibration import Calibration, Confidence
 from ms2cl_ros.core.config import TrustConfig
 from ms2cl_ros.core.decision import LOST, Decision
+from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.frames import JUMP_NS
 from ms2cl_ros.core.motion import Odometry, Step, elapsed
 from ms2cl_ros.core.retrieval import covariance
@@ -39,10 +40,18 @@ class Answer:
 
 
 def find_calibration(config: TrustConfig, model: Sidecar) -> Calibration | None:
-    """The user's own, else the model's, else None. Raises ModelError for one that cannot be read."""
+    """The user's own, else the model's, else None. Raises ModelError for one that cannot be read or does not fit."""
     if config.calibration:
-        return calibrated.load(Path(config.calibration).expanduser(), model.fingerprint)
-    return Calibration.from_mapping(model.calibration) if model.calibration else None
+        found = calibrated.load(Path(config.calibration).expanduser(), model.fingerprint)
+    elif model.calibration:
+        found = Calibration.from_mapping(model.calibration)
+    else:
+        return None
+    sizes = {len(found.centre.camera), len(found.centre.lidar)} if found.centre else set()
+    if sizes - {model.embedding.size}:
+        raise ModelError(f"the calibration's centre has {sorted(sizes)} numbers, descriptors of {model.name} have "
+                         f"{model.embedding.size}: calibrate this model")
+    return found
 
 
 def uncalibrated(found: Sequence[Candidate], logit_scale: float) -> tuple[Candidate, ...]:

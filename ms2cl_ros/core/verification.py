@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
 from ms2cl_ros.core.calibration import RangeLikelihood
+from ms2cl_ros.core.centring import SAME_PICTURE
 from ms2cl_ros.core.errors import ModelError
 from ms2cl_ros.core.sidecar import RangeMap
 
@@ -38,8 +39,6 @@ DOUBT = 0.02
 OUTLINE_BINS = 2
 # Pictures that the stored prior counts for, and after how many the robot's own are forgotten.
 STORED_COUNT, REMEMBERED = 50.0, 1000.0
-# A picture more like the last one counted (cosine of descriptors) adds nothing to the prior: the robot may be standing.
-SAME_PICTURE = 0.9
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ms2cl_ros.core import centring
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.types import RangeImage
 
@@ -40,6 +42,21 @@ def similarities(images: np.ndarray, scans: np.ndarray) -> Iterator[tuple[slice,
         rows = slice(first, min(first + step, len(images)))
         scores = (images[rows] @ flat).reshape(-1, count, headings)
         yield rows, scores.max(2), scores.argmax(2)
+
+
+def centred(images: np.ndarray, drive: np.ndarray, scans: np.ndarray, headings: np.ndarray,
+            centre: Centre | None) -> tuple[np.ndarray, np.ndarray]:
+    """(Q, D) images and (M, n, D) scans, moved as matcher and index do it, where there is a `centre`.
+
+    `drive`: (Q,) which images come one after the other from one camera; `headings`: (n,) radians in the base's frame at
+    which scans are looked at, of which the one nearest to straight ahead tells what they have in common.
+    """
+    if centre is None:
+        return images, scans
+    cameras = {d: centring.Pictures(centre.camera) for d in np.unique(drive).tolist()}
+    moved = [cameras[d](image) for d, image in zip(drive.tolist(), images, strict=True)]
+    shift = centring.shift_of(scans[:, centring.straight_ahead(headings)], centre.lidar)
+    return np.stack(moved) if moved else images, centring.moved(scans, shift)
 
 
 def similarity(images: np.ndarray, scans: np.ndarray) -> np.ndarray:

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.errors import DataError
 from ms2cl_ros.tools import protocols
-from ms2cl_ros.tools.embedding import similarities
+from ms2cl_ros.tools.embedding import centred, similarities
 from ms2cl_ros.tools.precision_recall import Curve, curve
 from ms2cl_ros.tools.protocols import Protocol
 from ms2cl_ros.tools.recall import MISSED, Ranked, Recall, joined, rank, recall, segments
@@ -47,6 +48,13 @@ class Mapped:
     route: Route
     headings: np.ndarray
     coarse: np.ndarray | None = None
+
+
+def as_on_a_robot(asked: Asked, mapped: Mapped, centre: Centre | None) -> tuple[Asked, Mapped]:
+    """Both with the descriptors that matcher and index would hold against each other; images come in order."""
+    images, scans = centred(asked.descriptors, np.zeros(len(asked.descriptors), int), mapped.descriptors,
+                            mapped.headings, centre)
+    return replace(asked, descriptors=images), replace(mapped, descriptors=scans)
 
 
 @dataclass(frozen=True)

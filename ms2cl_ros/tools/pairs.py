@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.projection import coarse
 from ms2cl_ros.tools.compact import CompactDrive, Frame, drive_folders
-from ms2cl_ros.tools.embedding import Embedder
+from ms2cl_ros.tools.embedding import Embedder, centred
 
 Progress = Callable[[int, int], None]
 
@@ -41,6 +42,12 @@ class Pairs:
         """(N,) radians: at which heading each scan looks most like an image."""
         best = (self.scans @ self.images[image]).argmax(1)
         return np.take_along_axis(self.headings, best[:, None], 1)[:, 0]
+
+    def as_on_a_robot(self, centre: Centre | None) -> Pairs:
+        """With the descriptors that matcher and index would hold against each other, each drive with a camera that
+        begins anew; all scans are one map."""
+        images, scans = centred(self.images, self.drive, self.scans, self.headings[0], centre)
+        return replace(self, images=images, scans=scans)
 
     def apart(self) -> np.ndarray:
         """(N, N) metres between scans of one drive; infinite between drives, and where poses are unknown."""

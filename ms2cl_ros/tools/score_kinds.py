@@ -16,8 +16,10 @@ from ms2cl_ros.tools.pairs import Pairs
 
 
 def score_kinds(pairs: Pairs, model: Sidecar, calibration: Calibration | None) -> dict[str, np.ndarray]:
-    """(N, N) scores, image by scan, by kind: `descriptor` (cosine); where model and calibration can, `range` (the
-    log-likelihood ratio of a scan's ranges) and `both` (evidence in nats)."""
+    """(N, N) scores, image by scan, by kind: `descriptor` (cosine of descriptors as a robot holds them against each
+    other); where model and calibration can, `range` (log-likelihood ratio of a scan's ranges) and `both` (evidence,
+    nats)."""
+    pairs = pairs.as_on_a_robot(calibration.centre if calibration else None)
     out = {"descriptor": similarity(pairs.images, pairs.scans)}
     if calibration is None or calibration.ranges is None or model.range_map is None or pairs.logits is None:
         return out

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ms2cl_ros.core import fitting, projection, sidecar
+from ms2cl_ros.core import centring, fitting, projection, sidecar
 from ms2cl_ros.core.calibration import SAME_METRES, SAME_RADIANS, Calibration, RangeLikelihood, uncalibrated
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.config import RetrievalConfig, SubmapsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import DataError, Ms2clError
@@ -53,11 +54,14 @@ class Asked:
 
 
 class Bank:
-    """Views searched exactly, each answering with its best heading, as an index does."""
+    """Views searched exactly, each answering with its best heading, as an index does; `usual`: as `Index` takes it."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], usual: np.ndarray | None = None) -> None:
         self._entries = entries
         self._descriptors = np.stack([e.view.descriptors for e in entries])
+        if usual is not None:
+            ahead = self._descriptors[:, centring.straight_ahead(entries[0].view.headings)]
+            self._descriptors = centring.moved(self._descriptors, centring.shift_of(ahead, usual))
 
     def search(self, query: np.ndarray, k: int) -> list[tuple[float, Entry]]:
         """The best heading of each of the `k` best views: (cosine, entry), best first."""
@@ -88,6 +92,24 @@ def read(path: Path, encoder: Encoder, number: int) -> list[Asked]:
         own = Entry(number, looked, 0.0, np.eye(4))
         out.append(Asked(descriptor, logits, T, number, own))
     return out
+
+
+def centre_of(asked: Sequence[Asked]) -> Centre:
+    """Where the model has the descriptors of pictures, and of what their own views show where these look."""
+    looks = [a.own.view.descriptors[_looked_at(a)] for a in asked]
+    return Centre(np.mean([a.descriptor for a in asked], 0), np.mean(looks, 0))
+
+
+def _looked_at(picture: Asked) -> int:
+    """Which heading of a picture's own view the camera looked along."""
+    truth = wrap(yaw(picture.T_map_base) - yaw(picture.own.view.T_map_base))
+    return int(np.argmax(np.cos(picture.own.view.headings - truth)))
+
+
+def centred(asked: Sequence[Asked], centre: Centre) -> list[Asked]:
+    """The pictures with their descriptors moved as the robot does, in each city by a camera that begins anew."""
+    cameras = {city: centring.Pictures(centre.camera) for city in sorted({a.city for a in asked})}
+    return [replace(a, descriptor=cameras[a.city](a.descriptor)) for a in asked]
 
 
 def ask(asked: Sequence[Asked], bank: Bank, verifier: Verifier | None) -> list[Trial]:
@@ -125,10 +147,7 @@ def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLik
     verifier, cells, right = Verifier(spec, plain), [], []
     few = np.random.default_rng(0).permutation(len(asked))[:FOR_RANGES]
     for picture in (asked[i] for i in few):
-        truth = wrap(yaw(picture.T_map_base) - yaw(picture.own.view.T_map_base))
-        around = picture.own.view.headings
-        nearest = int(np.argmax(np.cos(around - truth)))
-        tried = [replace(picture.own, heading=float(around[nearest]))]
+        tried = [replace(picture.own, heading=float(picture.own.view.headings[_looked_at(picture)]))]
         tried += [entry for _, entry in bank.search(picture.descriptor, 2 * AGAINST)
                   if distance(entry.view.T_map_base, picture.T_map_base) > 2 * SAME_METRES][:AGAINST]
         _, coarse = stack([entry.view.coarse for entry in tried])
@@ -138,11 +157,23 @@ def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLik
     return replace(plain, exponents=fitting.fit_exponents(cells, right))
 
 
-def fit(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> tuple[Calibration, Verifier | None]:
-    """Everything, from some pictures; and the verifier that goes with it."""
-    ranges, spec = fit_ranges(asked, bank, encoder), encoder.sidecar.range_map
-    verifier = Verifier(spec, ranges) if spec and ranges else None
-    return fitting.fit(ask(asked, bank, verifier), ranges), verifier
+def fit(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder) -> Calibration:
+    """Everything, from some pictures that ask a map."""
+    centre = centre_of(asked)
+    bank, asked = Bank(entries, centre.lidar), centred(asked, centre)
+    ranges = fit_ranges(asked, bank, encoder)
+    return replace(fitting.fit(ask(asked, bank, _verifier(encoder, ranges)), ranges), centre=centre)
+
+
+def tried(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder, known: Calibration) -> list[Trial]:
+    """Other pictures that ask it under a calibration."""
+    assert known.centre is not None
+    return ask(centred(asked, known.centre), Bank(entries, known.centre.lidar), _verifier(encoder, known.ranges))
+
+
+def _verifier(encoder: Encoder, ranges: RangeLikelihood | None) -> Verifier | None:
+    spec = encoder.sidecar.range_map
+    return Verifier(spec, ranges) if spec and ranges else None
 
 
 def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
@@ -155,11 +186,11 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
                         "tried under a fit to the others (`--every 1` takes streets that may have been trained on)")
     cities = [read(path, encoder, number) for number, path in enumerate(shards, 1)]
     everyone = [picture for city in cities for picture in city]
-    bank = Bank([picture.own for picture in everyone])
+    entries = [picture.own for picture in everyone]
     before, after, firsts = [], [], []
     for half in (0, 1):
-        known, verifier = fit([p for p in everyone if p.city % 2 == half], bank, encoder)
-        trials = ask([p for p in everyone if p.city % 2 != half], bank, verifier)
+        known = fit([p for p in everyone if p.city % 2 == half], entries, encoder)
+        trials = tried([p for p in everyone if p.city % 2 != half], entries, encoder, known)
         before.append(fitting.said_and_right(trials, uncalibrated(encoder.sidecar.embedding.logit_scale)))
         after.append(fitting.said_and_right(trials, known))
         firsts.append(first_right(trials, known))
@@ -170,7 +201,7 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
         "recall@1": {name: _round(np.concatenate([f[name] for f in firsts]).mean()) for name in firsts[0]},
         "expected_calibration_error": {"before": _round(reliability(plain, right).error),
                                        "after": _round(reliability(said, good).error)}}
-    return replace(fit(everyone, bank, encoder)[0], thresholds=thresholds(said, good), reached=reached)
+    return replace(fit(everyone, entries, encoder), thresholds=thresholds(said, good), reached=reached)
 
 
 def _round(value: float) -> float:

@@ -72,11 +72,13 @@ def places(conditions: Sequence[Condition] = CONDITIONS) -> list[tuple[float, fl
 @dataclass(frozen=True)
 class Street:
     """n pictures of one street and what maps hold around them. `rgb`: (n, rows, columns, 3) uint8 and `valid`:
-    (n, rows, columns) bool on the camera's grid; `heading`: () radians, where the camera looks. Whole turns, float16
-    metres: `own` (n, rows, turn), swept at the picture's pose and day; `sweeps` and `views` (n, places, rows, turn)."""
+    (n, rows, columns) bool on the camera's grid; `poses`: (n, 4, 4) `T_map_base`; `heading`: () radians, where the
+    camera looks. Whole turns, float16 metres: `own` (n, rows, turn), swept at the picture's pose and day; `sweeps` and
+    `views` (n, places, rows, turn)."""
 
     rgb: np.ndarray
     valid: np.ndarray
+    poses: np.ndarray
     heading: np.ndarray
     own: np.ndarray
     sweeps: np.ndarray
@@ -95,6 +97,11 @@ class Task:
     lidar: AngularGrid
 
 
+def beside(T_map_base: np.ndarray, number: int, along: float, aside: float) -> np.ndarray:
+    """`T_map_base` of the view of the picture of a number, so many metres along, or back, and aside."""
+    return T_map_base @ transform([along * (-1) ** number, aside, 0.0])
+
+
 def make_street(task: Task) -> Street:
     """Ray-casts a street: the map's pass on one day, pictures and their offsets on another."""
     k = task.number
@@ -111,7 +118,7 @@ def make_street(task: Task) -> Street:
     out: dict[str, list[np.ndarray]] = {key: [] for key in ("rgb", "valid", "own", "sweeps", "views")}
     for i, (s, T) in enumerate(zip(*stations, strict=True)):
         now, then = scene_at(city, asking, T, s / SPEED), scene_at(city, mapping, T, s / SPEED)
-        around = [T @ transform([along * (-1) ** i, aside, 0.0]) @ _nod() for along, aside in places()]
+        around = [beside(T, i, *place) @ _nod() for place in places()]
         T = T @ _nod()
         rgb, valid = look(picture(now, camera, light, T, rng))
         out["rgb"].append(rgb)
@@ -120,7 +127,7 @@ def make_street(task: Task) -> Street:
         out["sweeps"].append(np.stack([_swept(then, true, task.lidar, A, rng).ranges for A in around]))
         out["views"].append(np.stack([_rendered(mapped, A, true, task.lidar).ranges for A in around]))
     half = {key: np.stack(out[key]).astype(np.float16) for key in ("own", "sweeps", "views")}
-    return Street(np.stack(out["rgb"]), np.stack(out["valid"]), np.array(heading), **half)
+    return Street(np.stack(out["rgb"]), np.stack(out["valid"]), np.stack(stations[1]), np.array(heading), **half)
 
 
 def _nod() -> np.ndarray:
@@ -196,7 +203,7 @@ def _pooled(tasks: Sequence[Task], workers: int) -> Any:
 def _path(cache: Path, task: Task) -> Path:
     grids = [f"{v:g}" for grid in (task.camera.grid, task.lidar) if grid for v in astuple(grid)]
     furnished = "furnished" if task.assets else "plain"
-    return cache / f"street_{task.seed}_{task.number}_{task.pictures}_{furnished}_{'_'.join(grids)}.npz"
+    return cache / f"posed_street_{task.seed}_{task.number}_{task.pictures}_{furnished}_{'_'.join(grids)}.npz"
 
 
 def _kept(cache: Path | None, task: Task) -> Street | None:
