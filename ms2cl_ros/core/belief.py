@@ -70,7 +70,8 @@ class BeliefModel:
     def said(self, evidence: np.ndarray) -> np.ndarray:
         """Log-likelihood ratio, against being outside, of a place that a candidate with this evidence shows.
 
-        Chosen so that one image after an even prior gives the best candidate the odds that the calibration does.
+        Chosen so that one image after an even prior gives the best candidate the odds that the calibration does, or
+        less extreme ones where `slope` is tempered.
         """
         inside = 1.0 - self.outside
         rest = (inside * (1.0 - self.hit) + self.outside) / inside

@@ -158,7 +158,7 @@ def _fit_confidence(trials: Sequence[Trial], calibration: Calibration, start: Co
     finite = others[np.isfinite(others)]
     guess = np.array([np.median(finite) if len(finite) else 0.0, before.offset, before.slope])
     found = minimize(loss, guess, method="Nelder-Mead", options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-3}).x
-    return Confidence(float(found[0]), float(found[1]), float(found[2]))
+    return Confidence(float(found[0]), float(found[1]), float(found[2]), before.tempering)
 
 
 def _best(answers: Sequence[tuple[Candidate, bool]], calibration: Calibration) -> tuple[tuple[float, float], bool]:

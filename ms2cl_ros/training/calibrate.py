@@ -33,6 +33,7 @@ from ms2cl_ros.core.reliability import reliability, thresholds
 from ms2cl_ros.core.retrieval import Verify, candidates
 from ms2cl_ros.core.types import Candidate, RangeImage, View
 from ms2cl_ros.core.verification import Verifier, log_chances, stack
+from ms2cl_ros.training.tempering import Drive, fit_tempering
 
 HEADINGS, CANDIDATES = SubmapsConfig().headings, RetrievalConfig().candidates
 # Cities lie side by side in one map.
@@ -117,7 +118,7 @@ def ask(asked: Sequence[Asked], bank: Bank, verifier: Verifier | None) -> list[T
     out = []
     for picture in asked:
         found = candidates(bank, picture.descriptor, 0.0, CAMERA, CANDIDATES, _verify(picture, verifier))
-        out.append(Trial(found, np.array([is_right(c, picture.T_map_base) for c in found]), picture.city))
+        out.append(Trial(found, np.array([is_right(c.T_map_base, picture.T_map_base) for c in found]), picture.city))
     return out
 
 
@@ -128,9 +129,9 @@ def _verify(picture: Asked, verifier: Verifier | None) -> Verify | None:
     return lambda coarse, headings: verifier.score(logits, coarse, headings)
 
 
-def is_right(candidate: Candidate, T_map_base: np.ndarray) -> bool:
-    """Whether a candidate is within 5 m and 20 degrees of a pose."""
-    flat = candidate.T_map_base.copy()
+def is_right(found: np.ndarray, T_map_base: np.ndarray) -> bool:
+    """Whether a pose is within 5 m and 20 degrees of the true one, whatever their heights."""
+    flat = found.copy()
     flat[2, 3] = T_map_base[2, 3]
     return (distance(flat, T_map_base) < SAME_METRES
             and abs(wrap(yaw(flat) - yaw(T_map_base))) < SAME_RADIANS)
@@ -171,6 +172,20 @@ def tried(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder, kn
     return ask(centred(asked, known.centre), Bank(entries, known.centre.lidar), _verifier(encoder, known.ranges))
 
 
+def drives(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder, known: Calibration) -> list[Drive]:
+    """Each city's pictures as a drive in the map of all cities, and in the map of all others."""
+    out = []
+    for city in sorted({a.city for a in asked}):
+        mine = [a for a in asked if a.city == city]
+        for inside in (True, False):
+            there = [e for e in entries if inside or e.submap_id != city]
+            if not there:
+                continue
+            trials = tried(mine, there, encoder, known)
+            out.append(Drive(tuple(t.candidates for t in trials), np.stack([a.T_map_base for a in mine]), inside))
+    return out
+
+
 def _verifier(encoder: Encoder, ranges: RangeLikelihood | None) -> Verifier | None:
     spec = encoder.sidecar.range_map
     return Verifier(spec, ranges) if spec and ranges else None
@@ -201,7 +216,11 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
         "recall@1": {name: _round(np.concatenate([f[name] for f in firsts]).mean()) for name in firsts[0]},
         "expected_calibration_error": {"before": _round(reliability(plain, right).error),
                                        "after": _round(reliability(said, good).error)}}
-    return replace(fit(everyone, entries, encoder), thresholds=thresholds(said, good), reached=reached)
+    known = fit(everyone, entries, encoder)
+    known, told = fit_tempering(drives(everyone, entries, encoder, known), known, is_right,
+                                encoder.sidecar.embedding.logit_scale)
+    reached["logarithmic_score"] = {exponent: _round(score) for exponent, score in told.items()}
+    return replace(known, thresholds=thresholds(said, good), reached=reached)
 
 
 def _round(value: float) -> float:
