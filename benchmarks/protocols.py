@@ -13,6 +13,7 @@ made again, and a run that was stopped goes on. Prints Markdown.
     A            the first camera asks the scans of its own pass, the one taken with it among them
     E same       it asks the map's scans, of another day
     E opposite   the camera that comes the other way asks them
+    ..., views   the same, but what a map stores answers: the scans, and views rendered from where nobody drove
 
 Every scan is looked at around the whole turn. "each in its own" sums up the cities above it; in "all in one map" the
 scans of all cities may answer, which lie far apart.
@@ -31,16 +32,19 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core.calibration import Calibration
-from ms2cl_ros.core.config import EncoderConfig, SubmapsConfig
+from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError
-from ms2cl_ros.core.mapper import headings_around
+from ms2cl_ros.core.mapper import Mapper, headings_around
+from ms2cl_ros.core.maps.database import open_map
+from ms2cl_ros.core.types import PointCloud, StampedPose
 from ms2cl_ros.tools.evaluate_drive import Asked, Mapped, as_on_a_robot, evaluate
 from ms2cl_ros.tools.passes import Pass, kitti_passes
 from ms2cl_ros.tools.protocols import Protocol
+from ms2cl_ros.tools.rebuilding import building
 from ms2cl_ros.tools.recall import Ranked, Recall, joined, recall, segments
 from ms2cl_ros.tools.recorded_pass import Embedded, embed_pass
-from ms2cl_ros.tools.routes import Route
+from ms2cl_ros.tools.routes import Route, base_route
 from ms2cl_ros.tools.score_kinds import weigher
 from ms2cl_ros.training.city.drive import synthesize
 from ms2cl_ros.training.city.offsets import CAR_CHANGE, FIRST_SEED, WEATHERS
@@ -52,7 +56,7 @@ from ms2cl_ros.training.city.recipe import SEASONS, WHOLE, Day, Recipe
 BEGIN = {"00": 0.0, "05": 0.0, "06": 50.0, "08": 150.0}
 # Added to the route's number; `ms2cl evaluate viewpoint` has the seeds right above FIRST_SEED.
 SEED = FIRST_SEED + 100
-ASKS = ("A", "E same", "E opposite")
+ASKS = ("A", "E same", "E opposite", "E same, views", "E opposite, views")
 EACH, ALL = "each in its own", "all in one map"
 APART = 10_000.0
 COMPLETE = "complete"
@@ -110,7 +114,25 @@ def headings(encoder: Encoder) -> np.ndarray:
     return headings_around(max(SubmapsConfig().headings, encoder.headings))
 
 
-def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass]) -> City:
+def stored(encoder: Encoder, output: Path, mapping: Pass) -> Mapped:
+    """All views of the map that the mapper makes of a pass, which is kept at `output`."""
+    if not output.exists():
+        with building(output) as part, open_map(part, encoder.sidecar, write=True) as store:
+            mapper = Mapper(Config(), encoder, store)
+            for look in mapping.looks(False, True, None):
+                if look.points is not None and look.T_map_base is not None:
+                    mapper.add_scan(PointCloud(look.points, look.stamp_ns, "lidar"),
+                                    StampedPose(look.stamp_ns, look.T_map_base), look.T_base_lidar)
+            mapper.render_ripe(None, final=True)
+            store.save(output)
+    with open_map(output, encoder.sidecar, write=False) as store:
+        views = [view for _, _, view in store.views_after(0)]
+    poses, known = np.stack([v.T_map_base for v in views]), [v.coarse for v in views if v.coarse is not None]
+    return Mapped(np.stack([v.descriptors for v in views]), base_route(poses, np.zeros(len(views))), views[0].headings,
+                  np.stack(known) if len(known) == len(views) else None)
+
+
+def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass], work: Path) -> City:
     """A route's passes, embedded; every scan at as many headings as the mapper stores."""
     around, ranges = headings(encoder), bool(encoder.sidecar.calibration)
 
@@ -119,7 +141,9 @@ def embedded(encoder: Encoder, name: str, mapping: Pass, asking: Sequence[Pass])
     same, opposite = embed(asking[0], True, True), embed(asking[1], True, False)
     there = embed(mapping, False, True).mapped
     assert same.asked and same.mapped and opposite.asked and there
-    return City(name, dict(zip(ASKS, ((same.asked, same.mapped), (same.asked, there), (opposite.asked, there)))))
+    views = stored(encoder, work / f"kitti_{name}" / f"map_{encoder.sidecar.fingerprint[:12]}.db", mapping)
+    return City(name, dict(zip(ASKS, ((same.asked, same.mapped), (same.asked, there), (opposite.asked, there),
+                                      (same.asked, views), (opposite.asked, views)))))
 
 
 def figures(cities: Sequence[City], encoder: Encoder) -> Figures:
@@ -225,7 +249,7 @@ def main() -> None:
         if args.make_only:
             return
         began, encoder = time.monotonic(), Encoder.load(EncoderConfig(model=args.model, threads=args.threads))
-        told = figures([embedded(encoder, name, *passes) for name, passes in made.items()], encoder)
+        told = figures([embedded(encoder, name, *passes, args.work) for name, passes in made.items()], encoder)
     except Ms2clError as e:
         raise SystemExit(f"protocols: {e}") from e
     table = markdown(told)

@@ -40,14 +40,15 @@ def city(name: str, looks: np.ndarray, away: np.ndarray | None = None) -> object
     scans = Mapped(looks[:, None], ahead, np.zeros(1))
     same = Asked(looks, ahead, np.zeros(len(looks)))
     opposite = Asked(looks[::-1] if away is None else away, behind, np.zeros(len(looks)))
-    return protocols.City(name, {"A": (same, scans), "E same": (same, scans), "E opposite": (opposite, scans)})
+    return protocols.City(name, dict(zip(protocols.ASKS, (
+        (same, scans), (same, scans), (opposite, scans), (same, scans), (opposite, scans)))))
 
 
-def test_a_city_is_asked_by_all_three_and_the_other_direction_is_told_apart():
+def test_a_city_is_asked_in_all_ways_and_the_other_direction_is_told_apart():
     wrong = np.roll(np.eye(8), 4, 0)
     told = protocols.figures([city("00", np.eye(8), wrong)], UNCALIBRATED)
     first = {ask: told[ask]["00"]["descriptor"][5.0] for ask in protocols.ASKS}
-    assert [first[ask].ranks["1"] for ask in protocols.ASKS] == [1.0, 1.0, 0.0]
+    assert [first[ask].ranks["1"] for ask in protocols.ASKS] == [1.0, 1.0, 0.0, 1.0, 0.0]
     assert first["A"].database == 8 and first["A"].chance == pytest.approx(1 / 8)
     assert set(told["A"]) == {"00"} and set(told["A"]["00"]) == {"descriptor"}
 
