@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ms2cl_ros.core import sidecar
+from ms2cl_ros.core.calibration import Calibration
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.config import EncoderConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import ConfigError
 from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.types import RangeImage
-from ms2cl_ros.tools.embedding import Embedder
+from ms2cl_ros.tools.embedding import Embedder, centred
 from ms2cl_ros.tools.recall import rank, recall, segments
 from ms2cl_ros.training.adapt import AdaptConfig, Say, adapt, split, write_pieces
 from ms2cl_ros.training.experiment import AboutConfig, Experiment
@@ -33,18 +35,21 @@ Arrays = dict[str, np.ndarray]
 RULES = {"own_in": "own scan in", "own_out": "own scan out"}
 
 
-def figures(encoder: Embedder, pairs: Arrays, asking: np.ndarray, radius: float) -> dict[str, dict[str, Any]]:
-    """Recall of the images `asking` (indices) among all scans of a recording, each seen along its own camera: with the
-    image's own scan among them, and without. A scan nearer than `radius` metres is right."""
+def figures(encoder: Embedder, pairs: Arrays, asking: np.ndarray, radius: float,
+            centre: Centre | None = None) -> dict[str, dict[str, Any]]:
+    """Recall of the images `asking` (indices, in order) among all scans of a recording, each seen along its own camera:
+    with the image's own scan among them, and without. A scan nearer than `radius` metres is right. Descriptors are
+    moved as on a robot, where there is a `centre`."""
     grid = encoder.sidecar.lidar.grid.panorama()
     turns = [RangeImage(turn.astype(np.float32), grid) for turn in pairs["sweep"]]
-    scans = encoder.embed_turns(turns, np.zeros(1))[:, 0]
+    scans = encoder.embed_turns(turns, np.zeros(1))
     images = np.stack([encoder.embed_image(pairs["img"][i][..., ::-1], pairs["valid"][i])[0] for i in asking])
+    images, scans = centred(images, np.zeros(len(images), int), scans, np.zeros(1), centre)
     place = positions(pairs)
     right = np.linalg.norm(place[asking, None] - place[None], axis=2) < radius
     others = np.arange(len(scans))[None] != asking[:, None]
     pieces = segments(pairs["s"][asking])
-    return {name: recall(rank(images @ scans.T, allowed, right), pieces, radius, ("1", "5")).plain()
+    return {name: recall(rank(images @ scans[:, 0].T, allowed, right), pieces, radius, ("1", "5")).plain()
             for name, allowed in (("own_in", np.ones_like(others)), ("own_out", others))}
 
 
@@ -69,14 +74,15 @@ def adapt_model(source: Source, folder: Path, out: Path, config: AdaptConfig, re
     trials = {source.name: (own[0], parts.held_back), **{
         test.name: (arrays[0], np.arange(len(arrays[0]["s"]))) for test, arrays in zip(tests, asked, strict=True)}}
     say(f"{len(parts.train)} pairs to train on, {len(parts.held_back)} held back")
-    before = _figures(folder, trials, config)
+    centre = Calibration.from_mapping(contract.calibration).centre if contract.calibration else None
+    before = _figures(folder, trials, config, centre)
     with tempfile.TemporaryDirectory() as scratch:
         pieces = Path(scratch) / "own.npz"
         write_pieces(pieces, own, parts)
         learnt, spent = adapt(model, experiment, pieces, rehearsal, config, say)
         made = _exported(learnt, experiment, contract, Path(scratch) / out.name, source, parts.train, spent, rehearsal)
         report = {"recording": source.name, "trained_on": len(parts.train), **spent, "radius": config.radius,
-                  "held_back": source.name, "before": before, "after": _figures(made.folder, trials, config)}
+                  "held_back": source.name, "before": before, "after": _figures(made.folder, trials, config, centre)}
         _finish(made, contract, report)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(made.folder, out)
@@ -96,9 +102,10 @@ def _pairs(sources: Sequence[Source], contract: Sidecar, config: AdaptConfig, sa
     return found
 
 
-def _figures(folder: Path, trials: dict[str, tuple[Arrays, np.ndarray]], config: AdaptConfig) -> dict[str, Any]:
+def _figures(folder: Path, trials: dict[str, tuple[Arrays, np.ndarray]], config: AdaptConfig,
+             centre: Centre | None) -> dict[str, Any]:
     encoder = Encoder.load(EncoderConfig(model=str(folder), threads=config.threads))
-    return {name: figures(encoder, arrays, asking, config.radius) for name, (arrays, asking) in trials.items()}
+    return {name: figures(encoder, arrays, asking, config.radius, centre) for name, (arrays, asking) in trials.items()}
 
 
 def _exported(model: CrossModalModel, experiment: Experiment, before: Sidecar, folder: Path, source: Source,

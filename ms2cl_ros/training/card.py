@@ -79,8 +79,8 @@ def _recorded(e: dict[str, Any]) -> list[str]:
     rows = [_row(TITLES.get(k, k.replace("_", " ")), f) for k, f in e.items()
             if isinstance(f, dict) and "recall@1" in f]
     out = [f"KITTI, {e['pairs']} pairs of image and scan. Every image asks all {e['pairs']} scans together; a hit is "
-           f"within {e['hit_within_m']:g} m in the right drive. None of them was trained on. "
-           "Neighbouring frames look alike, so the counts overstate how much is known.", "",
+           f"within {e['hit_within_m']:g} m in the right drive. None of them was trained on. Descriptors as the "
+           "encoders give them. Neighbouring frames look alike, so the counts overstate how much is known.", "",
            "| map | images | R@1 | R@5 | right drive | chance of R@1 |", "|---|---|---|---|---|---|", *rows]
     if "range_map" in e:
         r = e["range_map"]
