@@ -11,6 +11,7 @@ import yaml
 
 from ms2cl_ros.core import calibration, fitting, sidecar
 from ms2cl_ros.core.calibration import Calibration, Confidence, Evidence, RangeLikelihood
+from ms2cl_ros.core.centring import Centre
 from ms2cl_ros.core.encoder import model_folder
 from ms2cl_ros.core.errors import DataError, ModelError
 from ms2cl_ros.core.fitting import Trial, fit, fit_exponents
@@ -77,6 +78,15 @@ def test_few_trials_do_not_overturn_what_is_known_beforehand():
     assert free.both.score < 0.5 * start.both.score
     assert free.both.score < again.both.score < start.both.score
     assert abs(again.both.score - start.both.score) < 0.85 * abs(free.both.score - start.both.score)
+
+
+def test_a_fit_keeps_what_it_is_not_told_about():
+    centre, start = Centre(np.full(4, 0.1), np.full(4, 0.2)), fit(trials(200))
+    start = replace(start, confidence=replace(start.confidence, tempering=0.25), centre=centre)
+    blind = [Trial(tuple(replace(c, range_score=None) for c in t.candidates), t.right) for t in trials(60)]
+    for some in (trials(60), blind):
+        again = fit(some, start=start)
+        assert again.confidence.tempering == 0.25 and again.centre is centre
 
 
 def test_a_fit_to_next_to_nothing_is_refused():

@@ -87,8 +87,9 @@ def fit(trials: Sequence[Trial], ranges: RangeLikelihood | None = None,
         start: Calibration | None = None) -> Calibration:
     """The calibration under which the right candidates are the likeliest, and probabilities are what they say.
 
-    `start`: what is known beforehand, which few trials hardly change. Size and density of the map do not matter much:
-    evidence is only ever weighed against that of the other candidates, of which a larger map has better ones.
+    `start`: what is known beforehand, which few trials hardly change; its centre and its tempering are kept.
+    Size and density of the map do not matter much: evidence is only ever weighed against that of the other
+    candidates, of which a larger map has better ones.
     Raises DataError with fewer than `FEWEST` trials in which a right candidate is among wrong ones.
     """
     told = [t for t in trials if t.right.any() and not t.right.all()]
@@ -99,15 +100,15 @@ def fit(trials: Sequence[Trial], ranges: RangeLikelihood | None = None,
     alone = _fit_evidence(told, False, start.alone if start else None)
     both = _fit_evidence(told, True, start.both if start else None) if verified else None
     kept = start.both if start and both is None else both
-    known = start.confidence if start else None
+    known, centre = (start.confidence, start.centre) if start else (None, None)
     only = Calibration(alone, None, Confidence(0.0), ranges)
     alone = replace(alone, offset=-_fit_confidence(trials, only, known).elsewhere)
     if both is None:
         confidence = _fit_confidence(trials, replace(only, alone=alone), known)
-        return Calibration(alone, kept, replace(confidence, elsewhere=0.0), ranges)
+        return Calibration(alone, kept, replace(confidence, elsewhere=0.0), ranges, centre=centre)
     confidence = _fit_confidence(trials, replace(only, both=both), known)
     both = replace(both, offset=-confidence.elsewhere)
-    return Calibration(alone, both, replace(confidence, elsewhere=0.0), ranges)
+    return Calibration(alone, both, replace(confidence, elsewhere=0.0), ranges, centre=centre)
 
 
 def _fit_evidence(told: Sequence[Trial], verified: bool, start: Evidence | None) -> Evidence:

@@ -62,7 +62,7 @@ def calibrate_on(bag: Path | str, database: Path | str, config: Config, topics: 
     blocks = len({t.block for t in trials})
     reached = {"drive": Path(bag).name, "pictures": len(trials), "stretches": blocks,
                "expected_calibration_error": {"before": round(error_before, 3), "after": round(error_after, 3)}}
-    known = replace(known, thresholds=thresholds(*after), reached=reached, centre=start.centre if start else None)
+    known = replace(known, thresholds=thresholds(*after), reached=reached)
     return Calibrated(known, len(trials), blocks, error_before, error_after, _counts(*before), _counts(*after),
                       model.fingerprint)
 
