@@ -4,8 +4,9 @@
 
 Looks along one street make the same mistakes: a street of another city that resembles one of the map goes on
 resembling it. Taken as independent they make a filter sure of what is wrong. So each look's likelihood is raised to a
-power below 1 (a tempered posterior), the one under which the filter's probabilities are worth most by the logarithmic
-score (Gneiting and Raftery, JASA 2007) on drives through cities that no model has seen.
+power below 1 (a tempered posterior), by the logarithmic score (Gneiting and Raftery, JASA 2007) of the filter's
+probabilities on drives through cities that no model has seen. Of the powers that do about as well, within one standard
+error over the drives (Breiman et al., 1984), the greatest is taken: a filter that is slow to be sure recovers slowly.
 """
 
 from __future__ import annotations
@@ -59,14 +60,19 @@ def logarithmic_score(said: np.ndarray, right: np.ndarray) -> float:
 
 def fit_tempering(drives: Sequence[Drive], known: Calibration, is_right: Right,
                   logit_scale: float) -> tuple[Calibration, dict[float, float]]:
-    """The calibration with the best of the TRIED exponents, and the score of each; drives inside and outside weigh the
-    same."""
-    scores = {}
+    """The calibration with the greatest of the TRIED exponents whose score is within one standard error of the best;
+    and the score of each. Drives inside and outside weigh the same; two or more of each are needed."""
+    told = {}
     for exponent in TRIED:
         tempered = replace(known, confidence=replace(known.confidence, tempering=exponent))
-        parts = [[beliefs(d, tempered, is_right, logit_scale) for d in drives if d.inside is inside]
-                 for inside in (True, False)]
-        scores[exponent] = float(np.mean([logarithmic_score(*(np.concatenate(x) for x in zip(*part, strict=True)))
-                                          for part in parts if part]))
-    best = max(scores, key=lambda exponent: scores[exponent])
-    return replace(known, confidence=replace(known.confidence, tempering=best)), scores
+        told[exponent] = _mean_and_error([[logarithmic_score(*beliefs(d, tempered, is_right, logit_scale))
+                                           for d in drives if d.inside is inside] for inside in (True, False)])
+    best, error = max(told.values())
+    chosen = max(exponent for exponent, (score, _) in told.items() if score >= best - error)
+    return replace(known, confidence=replace(known.confidence, tempering=chosen)), {e: s for e, (s, _) in told.items()}
+
+
+def _mean_and_error(strata: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Of several samples that weigh the same: the mean and its standard error."""
+    errors = [np.var(s, ddof=1) / len(s) for s in strata]
+    return float(np.mean([np.mean(s) for s in strata])), float(np.sqrt(np.sum(errors)) / len(strata))
