@@ -26,12 +26,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, ViewsConfig
+from ms2cl_ros.core.centring import Centre, Pictures, moved, shift_of, straight_ahead
+from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, TrustConfig, ViewsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view, inverse, rotation_z, transform, wrap, yaw
 from ms2cl_ros.core.mapper import Mapper
 from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.projection import CameraView
+from ms2cl_ros.core.trust import find_calibration
 from ms2cl_ros.core.types import CameraModel, PointCloud, StampedPose
 
 HIT, STRETCH = 5.0, 16.0
@@ -73,6 +75,21 @@ class Answers:
                          for v, h in zip(view, heading, strict=True)])
 
 
+def centre_of(encoder: Encoder) -> Centre | None:
+    """Where the model has its descriptors, if it is calibrated."""
+    known = find_calibration(TrustConfig(), encoder.sidecar)
+    return known.centre if known else None
+
+
+def as_on_a_robot(passes: list[Pass], encoder: Encoder) -> list[Pass]:
+    """With the pictures' descriptors moved as a matcher does, by a camera that begins anew for each condition."""
+    centre, out = centre_of(encoder), []
+    for one in passes:
+        cameras = {c: Pictures(centre.camera) for c, _, _ in one.asks} if centre else {}
+        out.append(dataclasses.replace(one, asks=[(c, T, cameras[c](d) if centre else d) for c, T, d in one.asks]))
+    return out
+
+
 def apart(k: int, T: np.ndarray) -> np.ndarray:
     """The poses of the k-th drive where no other drive is."""
     out = T.copy()
@@ -103,9 +120,12 @@ def mapped(passes: list[Pass], used: list[np.ndarray], config: Config, encoder: 
             view = mapper.view_at(T, passes[round(float(T[1, 3]) / APART)].T_base_lidar)
             descriptors.append(None if view is None else view.descriptors)
         views = [view for _, _, view in store.views_after(0)]
-    return Answers(np.stack([v.T_map_base for v in views]), np.array([v.rendered for v in views]),
-                   np.stack([v.descriptors for v in views]), views[0].headings, submaps, (spent[0], spent[1]),
-                   (sizes[0], sizes[1])), descriptors
+    looks, centre = np.stack([v.descriptors for v in views]), centre_of(encoder)
+    if centre:
+        shift = shift_of(looks[:, straight_ahead(views[0].headings)], centre.lidar)
+        looks, descriptors = moved(looks, shift), [None if d is None else moved(d, shift) for d in descriptors]
+    return Answers(np.stack([v.T_map_base for v in views]), np.array([v.rendered for v in views]), looks,
+                   views[0].headings, submaps, (spent[0], spent[1]), (sizes[0], sizes[1])), descriptors
 
 
 def told(name: str, found: np.ndarray, true: np.ndarray, poses: np.ndarray) -> None:
@@ -132,7 +152,8 @@ def street(seed: int, args: argparse.Namespace, encoder: Encoder) -> Pass:
     from ms2cl_ros.training.city.light import daylight
     from ms2cl_ros.training.city.passes import DrivePass, drive_poses
     from ms2cl_ros.training.city.recipe import Day, Recipe
-    kept = args.cache / f"street_{seed}_{args.length:g}_{args.submaps:g}.pkl" if args.cache else None
+    name = f"street_{seed}_{args.length:g}_{args.submaps:g}_{encoder.sidecar.fingerprint[:12]}.pkl"
+    kept = args.cache / name if args.cache else None
     if kept and kept.exists():
         return pickle.loads(kept.read_bytes())
     city = build_city(Recipe(seed=seed, length=args.length))
@@ -157,7 +178,7 @@ def street(seed: int, args: argparse.Namespace, encoder: Encoder) -> Pass:
 def streets(args: argparse.Namespace) -> None:
     """Recall by condition, for the sweeps alone and for lattices of views of every spacing."""
     encoder = Encoder.load(EncoderConfig(model=args.model))
-    passes = [street(seed, args, encoder) for seed in args.seeds]
+    passes = as_on_a_robot([street(seed, args, encoder) for seed in args.seeds], encoder)
     asks = [(c, apart(k, T), e) for k, p in enumerate(passes) for c, T, e in p.asks]
     hundreds = sum(float(p.travelled[-1]) for p in passes) / 100.0
     for spacing in (0.0, *args.spacings):
@@ -206,7 +227,7 @@ def drives(args: argparse.Namespace) -> None:
     """Recall with every scan within `args.gap` metres of the image left out."""
     from ms2cl_ros.tools.compact import drive_folders
     encoder = Encoder.load(EncoderConfig(model=args.model))
-    passes = [recorded(folder, encoder) for folder in drive_folders(args.data)]
+    passes = as_on_a_robot([recorded(folder, encoder) for folder in drive_folders(args.data)], encoder)
     config = Config(submaps=SubmapsConfig(headings=args.headings, distance=args.submaps),
                     views=ViewsConfig(spacing=args.spacing, lateral_reach=args.lateral))
     found: dict[str, list[np.ndarray]] = {"sweeps alone": [], "views alone": [], "sweeps and views": [], "own pose": []}

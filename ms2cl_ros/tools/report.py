@@ -63,7 +63,8 @@ class Example:
 
 
 def examples(bag_path: Path | str, config: Config, stamps: Sequence[int], topics: Topics = Topics()) -> list[Example]:
-    """The images of a bag with these stamps, matched once more in the map of `config.store`."""
+    """The images of a bag with these stamps, matched once more in the map of `config.store`, with nothing learnt from
+    those between."""
     encoder, out = Encoder.load(config.encoder), []
     motion = truth(bag_path, config, topics)
     with open_bag(bag_path) as bag, open_map(config.store.database, encoder.sidecar, write=False) as store:
