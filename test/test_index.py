@@ -308,6 +308,20 @@ def test_answers_are_those_of_descriptors_moved_by_what_the_map_has_in_common(la
         np.testing.assert_allclose([score for score, _ in found], np.sort(want)[::-1][:5], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_a_map_whose_early_views_are_gone_is_sampled_from_what_is_left(store, monkeypatch, kind):
+    monkeypatch.setattr(module, "MANY", 8)
+    monkeypatch.setattr(module, "FEW", 1)
+    usual = 0.3 * unit(77)
+    fill(store, range(80))
+    store.remove(list(range(1, 61)))
+    index = Index(store, D, IndexConfig(kind=kind), usual)
+    index.refresh()
+    assert not index.building  # judged from too few, it would be built anew for ever
+    shift = shift_of([place(n)[0] for n in range(60, 80, 2)], usual)
+    assert index.search(seen(71, 3), 1)[0][0] == pytest.approx(scores(place(71), seen(71, 3), shift).max(), abs=1e-5)
+
+
 def test_what_a_growing_map_has_in_common_is_asked_again(store, monkeypatch):
     monkeypatch.setattr(module, "FEW", 4)
     usual, index = 0.3 * unit(77), None

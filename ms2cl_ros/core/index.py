@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -224,8 +225,12 @@ class Index:
     def _scattered(self, views: int) -> list[View]:
         """About so many views from all over the map, or all."""
         starts = np.linspace(0, self._store.last_view_id(), max(1, views // STRETCH), endpoint=False).astype(int)
-        found = [view for start in starts for _, _, view in self._store.views_after(int(start), STRETCH)]
-        return list({view.id: view for view in found}.values())
+        found = {view.id: view for start in starts for _, _, view in self._store.views_after(int(start), STRETCH)}
+        there = self._store.view_count()
+        if 2 * len(found) < min(views, there):  # most ids are gone, as in a pruned map: read through it
+            every = max(1, there // views)
+            found = {view.id: view for _, _, view in islice(self._store.views_after(0), 0, None, every)}
+        return list(found.values())
 
     def _suits(self, rows: int) -> str:
         if self._config.kind == "flat" or rows < FEWEST:
