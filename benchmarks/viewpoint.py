@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ms2cl_ros.core.centring import Centre, Pictures, moved, shift_of, straight_ahead
+from ms2cl_ros.core.centring import Centre, moved
 from ms2cl_ros.core.config import Config, EncoderConfig, SubmapsConfig, TrustConfig, ViewsConfig
 from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.geometry import camera_view, inverse, rotation_z, transform, wrap, yaw
@@ -35,6 +35,7 @@ from ms2cl_ros.core.maps.database import open_map
 from ms2cl_ros.core.projection import CameraView
 from ms2cl_ros.core.trust import find_calibration
 from ms2cl_ros.core.types import CameraModel, PointCloud, StampedPose
+from ms2cl_ros.tools.embedding import pictures_moved, shift_of_map
 
 HIT, STRETCH = 5.0, 16.0
 APART = 10_000.0  # metres between the drives of one map
@@ -83,10 +84,11 @@ def centre_of(encoder: Encoder) -> Centre | None:
 
 def as_on_a_robot(passes: list[Pass], encoder: Encoder) -> list[Pass]:
     """With the pictures' descriptors moved as a matcher does, by a camera that begins anew for each condition."""
-    centre, out = centre_of(encoder), []
+    out = []
     for one in passes:
-        cameras = {c: Pictures(centre.camera) for c, _, _ in one.asks} if centre else {}
-        out.append(dataclasses.replace(one, asks=[(c, T, cameras[c](d) if centre else d) for c, T, d in one.asks]))
+        names, poses, looks = zip(*one.asks, strict=True)
+        found = pictures_moved(np.stack(looks), np.array(names), centre_of(encoder))
+        out.append(dataclasses.replace(one, asks=list(zip(names, poses, found, strict=True))))
     return out
 
 
@@ -122,7 +124,7 @@ def mapped(passes: list[Pass], used: list[np.ndarray], config: Config, encoder: 
         views = [view for _, _, view in store.views_after(0)]
     looks, centre = np.stack([v.descriptors for v in views]), centre_of(encoder)
     if centre:
-        shift = shift_of(looks[:, straight_ahead(views[0].headings)], centre.lidar)
+        shift = shift_of_map(looks, views[0].headings, centre)
         looks, descriptors = moved(looks, shift), [None if d is None else moved(d, shift) for d in descriptors]
     return Answers(np.stack([v.T_map_base for v in views]), np.array([v.rendered for v in views]), looks,
                    views[0].headings, submaps, (spent[0], spent[1]), (sizes[0], sizes[1])), descriptors

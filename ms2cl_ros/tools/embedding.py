@@ -44,19 +44,27 @@ def similarities(images: np.ndarray, scans: np.ndarray) -> Iterator[tuple[slice,
         yield rows, scores.max(2), scores.argmax(2)
 
 
+def pictures_moved(images: np.ndarray, drive: np.ndarray, centre: Centre | None) -> np.ndarray:
+    """(Q, D) images, moved as a matcher does it, where there is a `centre`. `drive`: (Q,) which of them come one after
+    the other from one camera."""
+    if centre is None or not len(images):
+        return images
+    cameras = {d: centring.Pictures(centre.camera) for d in np.unique(drive).tolist()}
+    return np.stack([cameras[d](image) for d, image in zip(drive.tolist(), images, strict=True)])
+
+
+def shift_of_map(scans: np.ndarray, headings: np.ndarray, centre: Centre) -> np.ndarray:
+    """(D,) by which an index moves the (M, n, D) scans of a map; `headings`: (n,) radians in the base's frame at which
+    they are looked at, of which the one nearest to straight ahead tells what they have in common."""
+    return centring.shift_of(scans[:, centring.straight_ahead(headings)], centre.lidar)
+
+
 def centred(images: np.ndarray, drive: np.ndarray, scans: np.ndarray, headings: np.ndarray,
             centre: Centre | None) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, D) images and (M, n, D) scans, moved as matcher and index do it, where there is a `centre`.
-
-    `drive`: (Q,) which images come one after the other from one camera; `headings`: (n,) radians in the base's frame at
-    which scans are looked at, of which the one nearest to straight ahead tells what they have in common.
-    """
+    """Both, as a robot holds them against each other, where there is a `centre`."""
     if centre is None:
         return images, scans
-    cameras = {d: centring.Pictures(centre.camera) for d in np.unique(drive).tolist()}
-    moved = [cameras[d](image) for d, image in zip(drive.tolist(), images, strict=True)]
-    shift = centring.shift_of(scans[:, centring.straight_ahead(headings)], centre.lidar)
-    return np.stack(moved) if moved else images, centring.moved(scans, shift)
+    return pictures_moved(images, drive, centre), centring.moved(scans, shift_of_map(scans, headings, centre))
 
 
 def similarity(images: np.ndarray, scans: np.ndarray) -> np.ndarray:

@@ -33,6 +33,7 @@ from ms2cl_ros.core.reliability import reliability, thresholds
 from ms2cl_ros.core.retrieval import Verify, candidates
 from ms2cl_ros.core.types import Candidate, RangeImage, View
 from ms2cl_ros.core.verification import Verifier, log_chances, stack
+from ms2cl_ros.tools.embedding import pictures_moved, shift_of_map
 from ms2cl_ros.training.tempering import Drive, fit_tempering
 
 HEADINGS, CANDIDATES = SubmapsConfig().headings, RetrievalConfig().candidates
@@ -55,14 +56,14 @@ class Asked:
 
 
 class Bank:
-    """Views searched exactly, each answering with its best heading, as an index does; `usual`: as `Index` takes it."""
+    """Views searched exactly, each answering with its best heading, as an index does."""
 
-    def __init__(self, entries: Sequence[Entry], usual: np.ndarray | None = None) -> None:
+    def __init__(self, entries: Sequence[Entry], centre: Centre | None = None) -> None:
         self._entries = entries
         self._descriptors = np.stack([e.view.descriptors for e in entries])
-        if usual is not None:
-            ahead = self._descriptors[:, centring.straight_ahead(entries[0].view.headings)]
-            self._descriptors = centring.moved(self._descriptors, centring.shift_of(ahead, usual))
+        if centre is not None:
+            shift = shift_of_map(self._descriptors, entries[0].view.headings, centre)
+            self._descriptors = centring.moved(self._descriptors, shift)
 
     def search(self, query: np.ndarray, k: int) -> list[tuple[float, Entry]]:
         """The best heading of each of the `k` best views: (cosine, entry), best first."""
@@ -109,8 +110,8 @@ def _looked_at(picture: Asked) -> int:
 
 def centred(asked: Sequence[Asked], centre: Centre) -> list[Asked]:
     """The pictures with their descriptors moved as the robot does, in each city by a camera that begins anew."""
-    cameras = {city: centring.Pictures(centre.camera) for city in sorted({a.city for a in asked})}
-    return [replace(a, descriptor=cameras[a.city](a.descriptor)) for a in asked]
+    found = pictures_moved(np.stack([a.descriptor for a in asked]), np.array([a.city for a in asked]), centre)
+    return [replace(a, descriptor=d) for a, d in zip(asked, found, strict=True)]
 
 
 def ask(asked: Sequence[Asked], bank: Bank, verifier: Verifier | None) -> list[Trial]:
@@ -161,7 +162,7 @@ def fit_ranges(asked: Sequence[Asked], bank: Bank, encoder: Encoder) -> RangeLik
 def fit(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder) -> Calibration:
     """Everything, from some pictures that ask a map."""
     centre = centre_of(asked)
-    bank, asked = Bank(entries, centre.lidar), centred(asked, centre)
+    bank, asked = Bank(entries, centre), centred(asked, centre)
     ranges = fit_ranges(asked, bank, encoder)
     return replace(fitting.fit(ask(asked, bank, _verifier(encoder, ranges)), ranges), centre=centre)
 
@@ -169,7 +170,7 @@ def fit(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder) -> C
 def tried(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder, known: Calibration) -> list[Trial]:
     """Other pictures that ask it under a calibration."""
     assert known.centre is not None
-    return ask(centred(asked, known.centre), Bank(entries, known.centre.lidar), _verifier(encoder, known.ranges))
+    return ask(centred(asked, known.centre), Bank(entries, known.centre), _verifier(encoder, known.ranges))
 
 
 def drives(asked: Sequence[Asked], entries: Sequence[Entry], encoder: Encoder, known: Calibration) -> list[Drive]:
