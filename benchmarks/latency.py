@@ -94,6 +94,11 @@ def mapping(path: Path, ready: Any, done: Any, told: Any) -> None:
         told.put((given, stored, time.monotonic() - begun, store.view_count()))
 
 
+def driven(stamp_ns: int) -> StampedPose:
+    """Exact odometry along a straight street."""
+    return StampedPose(stamp_ns, transform([SPEED * stamp_ns / 1e9, 0.0, 0.0]))
+
+
 def beside(args: argparse.Namespace, matcher: Matcher, path: Path, image: np.ndarray, mount: np.ndarray) -> None:
     """Prints the time from when an image was due to its answer while the map grows."""
     spawn = get_context("spawn")
@@ -107,8 +112,7 @@ def beside(args: argparse.Namespace, matcher: Matcher, path: Path, image: np.nda
         due = begun + tick * PERIOD
         time.sleep(max(0.0, due - time.monotonic()))
         stamp = round(tick * PERIOD * 1e9)
-        matcher.locate(CameraImage(image, stamp, "camera"), CAMERA, mount,
-                       StampedPose(stamp, transform([0.1 * SPEED * tick, 0.0, 0.0])))
+        matcher.locate(CameraImage(image, stamp, "camera"), CAMERA, mount, driven)
         delays.append(time.monotonic() - due)
         following = max(tick + 1, int((time.monotonic() - begun) / PERIOD))
         missed, tick = missed + following - tick - 1, following

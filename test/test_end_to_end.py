@@ -28,8 +28,9 @@ def street(tmp_path_factory):
     for drive, name in zip(made.drives, ("map_bag", "query_bag")):
         convert_kitti_raw(drive.folder, folder / name, poses=drive.folder / "poses_base.txt")
     config = config_of(folder, made.drives[0].folder)
-    # without rendered views: which ones there are depends on when a node has time for them
-    config = replace(config, views=replace(config.views, spacing=0.0))
+    # without rendered views: which ones there are depends on when a node has time for them; and odometry is waited for,
+    # however busy the machine
+    config = replace(config, views=replace(config.views, spacing=0.0), trust=replace(config.trust, odometry_wait=30.0))
     return folder / "map_bag", folder / "query_bag", config
 
 
@@ -66,7 +67,19 @@ def test_most_places_are_found_again_on_another_day(street, offline):
     assert by[5, 10.0].value > 0.5
 
 
-def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, ros, tmp_path):
+def localized(monkeypatch, query, path, config, heard):
+    """What `ms2cl localize` makes of the images that a node heard, by stamp: it may pass over one that came too fast."""
+    from ms2cl_ros.core.messages import stamp_ns
+    from ms2cl_ros.tools import offline
+    every = offline._each
+
+    def each(bag, topic, progress):
+        return (m for m in every(bag, topic, progress) if "info" in topic or stamp_ns(m.header.stamp) in heard)
+    monkeypatch.setattr(offline, "_each", each)
+    return {m.stamp_ns: m for m in localize_bag(query, path, config).matches}
+
+
+def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, ros, tmp_path, monkeypatch):
     from ms2cl_ros.ros.replay import Drive, run, write_summary
     map_, query, config = street
     config = replace(config, store=replace(config.store, database=str(tmp_path / "map.db")))
@@ -74,9 +87,10 @@ def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, r
     drive = Drive("small street", map_, query)
     outcome = run(drive, tmp_path, config, stages.append, lambda done, total: None, rate=2.0)
     assert len(stages) == 4
-    expected = {m.stamp_ns: m for m in offline[1].matches}
     assert len(outcome.submaps) == offline[0].submaps
-    assert len(outcome.matches) >= len(expected) - 1, "best effort may lose one"
+    assert len(outcome.matches) >= 0.9 * len(offline[1].matches), "best effort may lose some"
+    expected = localized(monkeypatch, query, map_.parent / "offline.db", config, {m.stamp_ns for m in outcome.matches})
+    assert len(expected) == len(outcome.matches)
     for match in outcome.matches:
         twin = expected[match.stamp_ns]
         assert (match.state == "MATCHED") == (twin.state == "MATCHED")

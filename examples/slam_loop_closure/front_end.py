@@ -116,7 +116,7 @@ class Recogniser:
         camera = self._calibration.camera_model(rgb.shape[1], rgb.shape[0])
         image = CameraImage(rgb, frame.stamp_ns, camera.frame_id)
         found = self._matcher.locate(image, camera, self._calibration.T_base_camera,
-                                     StampedPose(frame.stamp_ns, T_odom_base))
+                                     lambda stamp_ns: StampedPose(stamp_ns, T_odom_base))
         if found is None or found.state != "MATCHED":
             return None
         if self._last is not None and distance(self._last, T_odom_base) < FRESH_METRES:

@@ -131,6 +131,8 @@ class TrustConfig:
     motion: str = setting("odometry", "how images are joined: by odometry (as constant_velocity while none comes), by "
                           "a constant velocity, or each image for itself (none)",
                           choices=("odometry", "constant_velocity", "none"))
+    odometry_wait: float = setting(0.3, "seconds that an image's candidates wait for odometry up to the image's stamp; "
+                                   "late ones are joined by a constant velocity", low=0.0, high=30.0)
     verify: bool = setting(True, "candidates are compared with the ranges that the model reads from the image, if it "
                            "reads any")
     look: float = setting(6.0, "images from within so many metres count as one: their errors are alike",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
@@ -22,6 +23,13 @@ from ms2cl_ros.core.sidecar import Sidecar
 from ms2cl_ros.core.trust import Trust, find_calibration
 from ms2cl_ros.core.types import CameraImage, CameraModel, Match, StampedPose
 from ms2cl_ros.core.verification import Verifier
+
+
+Asked = Callable[[int], StampedPose | None]
+
+
+def no_odometry(_: int) -> None:
+    """For images that no odometry joins."""
 
 
 class Matcher:
@@ -49,12 +57,13 @@ class Matcher:
         self.trust.reset()
 
     def locate(self, image: CameraImage, camera: CameraModel, T_base_camera: np.ndarray,
-               odometry: StampedPose | None = None) -> Match | None:
+               odometry: Asked = no_odometry) -> Match | None:
         """The match with its candidates, or None: the map is empty, or nothing reaches `retrieval.min_score`.
 
         Only a match in state MATCHED is promised. `T_base_camera`: pose of the optical frame (z forward) in the base.
-        `odometry`: the base at the image's stamp in any frame that drifts; images without one are joined by a constant
-        velocity. Submaps that another process has added since the last call are searched too.
+        `odometry`: asked, once all else is done, for the base at a stamp in ns in any frame that drifts; images without
+        an answer are joined by a constant velocity. Submaps that another process has added since the last call are
+        searched too.
         Raises SensorError if the image does not fit the camera model.
         """
         clock = Laps()
@@ -75,7 +84,9 @@ class Matcher:
         clock.lap("search")
         best = max((c.score for c in found), default=-np.inf)
         found = self.trust.weigh(found) if found and best >= settings.min_score else ()
-        answer = self.trust.judge(found, image.stamp_ns, odometry, query)
+        pose = odometry(image.stamp_ns)
+        clock.lap("odometry")
+        answer = self.trust.judge(found, image.stamp_ns, pose, query)
         clock.lap("judge")
         if not found or answer is None:
             return None

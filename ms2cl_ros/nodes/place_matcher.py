@@ -26,6 +26,7 @@ from ms2cl_ros.core.encoder import Encoder
 from ms2cl_ros.core.errors import Ms2clError, SensorError, StoreError, TransformError
 from ms2cl_ros.core.extrinsics import sensor_in_base
 from ms2cl_ros.core.frames import TransformBuffer
+from ms2cl_ros.core.matcher import no_odometry
 from ms2cl_ros.core.messages import stamp_ns, to_camera_image, to_camera_model
 from ms2cl_ros.core.types import CameraModel, Match
 from ms2cl_ros.ros import qos
@@ -102,7 +103,7 @@ class PlaceMatcher(ClosingNode):
                                      qos_overriding_options=qos.overridable())
         self.create_subscription(CameraInfo, "camera_info", self._info_came, qos.CAMERA_INFO)
         if self.config.trust.motion == "odometry" or self._backends.running:
-            self._odometry = OdometryTopic(self, frames, self.health, self._motion)
+            self._odometry = OdometryTopic(self, frames, self.health, self._motion, self.config.trust.odometry_wait)
 
     def tune(self, config: Config) -> None:
         """For a live parameter: the map and what searches in it follow."""
@@ -121,7 +122,8 @@ class PlaceMatcher(ClosingNode):
     def figures(self) -> dict[str, str]:
         """The map, the belief and the back ends."""
         trust = self.map.opened.matcher.trust if self.map.opened else None
-        return {**self.map.values(), **self._figures.values(trust), **self._backends.values()}
+        odometry = self._odometry.values() if self._odometry else {}
+        return {**self.map.values(), **self._figures.values(trust), **odometry, **self._backends.values()}
 
     def _info_came(self, message: CameraInfo) -> None:
         self._info = message
@@ -158,7 +160,7 @@ class PlaceMatcher(ClosingNode):
             opened.matcher.reset()
             self._outputs.forget()
             self._searched = search
-        odometry = self._odometry.awaited(image.stamp_ns) if self._odometry else None
+        odometry = self._odometry.awaited if self._odometry else no_odometry
         match = opened.matcher.locate(image, camera, T_base_camera, odometry)
         self.map.mention_damage()
         if search != self._search:

@@ -80,7 +80,7 @@ class Show:
         image = to_camera_image(message)
         frame = image.frame_id or self._camera.frame_id
         T: np.ndarray = sensor_in_base(self._config.frames, "camera", self._motion.transforms, frame, image.stamp_ns)
-        match = self._matcher.locate(image, self._camera, T, self._motion.odometry(image.stamp_ns))
+        match = self._matcher.locate(image, self._camera, T, self._motion.odometry)
         trust = self._matcher.trust
         closure = self._outputs.match(match, self._store, False) if match is not None else None
         self._outputs.state(trust.state)

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from ms2cl_ros.core.config import FramesConfig
 from ms2cl_ros.core.errors import TransformError
-from ms2cl_ros.core.frames import SECOND, PoseBuffer, plain
+from ms2cl_ros.core.frames import PoseBuffer, plain, seconds
 from ms2cl_ros.core.geometry import inverse
 from ms2cl_ros.core.messages import to_pose
 from ms2cl_ros.core.types import StampedPose
@@ -21,8 +21,6 @@ from ms2cl_ros.ros import qos
 from ms2cl_ros.ros.health import Health
 
 HORIZON = 30.0
-# an image waits so many seconds for odometry up to its stamp, if there has been any in the second before
-WAIT = 0.1
 
 
 class Motion:
@@ -78,8 +76,10 @@ class Motion:
 class OdometryTopic:
     """`odometry` (nav_msgs/Odometry, of the base, in any frame that drifts) into a Motion."""
 
-    def __init__(self, node: Node, frames: FramesConfig, health: Health, motion: Motion) -> None:
-        self._base, self._health, self.motion = plain(frames.base), health, motion
+    def __init__(self, node: Node, frames: FramesConfig, health: Health, motion: Motion, wait: float) -> None:
+        self._base, self._health, self.motion, self._wait = plain(frames.base), health, motion, wait
+        self._given = self._missing = 0
+        self._in_vain_ns: int | None = None
         node.create_subscription(Odometry, "odometry", self.take, qos.POSES,
                                  qos_overriding_options=qos.overridable())
 
@@ -95,13 +95,39 @@ class OdometryTopic:
             self._health.warn("bad odometry", str(e))
 
     def awaited(self, stamp_ns: int) -> StampedPose | None:
-        """The base at a stamp, for which it waits a moment; None where there is none. Not for the executor's thread."""
-        end = time.monotonic() + WAIT
-        while (newest := self.motion.newest_ns) is not None and stamp_ns - SECOND < newest < stamp_ns:
+        """The base at a stamp, for which it waits; None where it does not come. Not for the executor's thread.
+
+        Once it has waited in vain it does not wait again before odometry has come up to that stamp: a silent topic costs
+        one wait.
+        """
+        end = time.monotonic() + self._wait
+        while self._worth_waiting(stamp_ns):
             if time.monotonic() > end:
-                return None
+                self._late(stamp_ns)
+                break
             time.sleep(0.005)
         try:
-            return self.motion.pose(stamp_ns)
+            pose = self.motion.pose(stamp_ns)
         except TransformError:
+            self._missing += 1
             return None
+        self._given += 1
+        return pose
+
+    def values(self) -> dict[str, str]:
+        """How many images were joined by odometry, for the diagnostics."""
+        return {"images with odometry": str(self._given), "images without odometry": str(self._missing)}
+
+    def _worth_waiting(self, stamp_ns: int) -> bool:
+        newest, in_vain = self.motion.newest_ns, self._in_vain_ns
+        if newest is not None and newest >= stamp_ns:
+            return False
+        silent = in_vain is not None and (newest is None or newest < in_vain) and in_vain <= stamp_ns
+        return not silent
+
+    def _late(self, stamp_ns: int) -> None:
+        self._in_vain_ns, newest = stamp_ns, self.motion.newest_ns
+        if newest is not None:
+            self._health.warn("odometry late", f"{self._wait:g} s after the image of {seconds(stamp_ns)} was matched the "
+                                               f"newest odometry is of {seconds(newest)}; raise trust.odometry_wait if "
+                                               "it always comes so late")

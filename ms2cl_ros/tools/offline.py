@@ -215,7 +215,7 @@ def localize_bag(path: Path | str, database: Path | str, config: Config, topics:
                 image = to_camera_image(message)
                 frame = image.frame_id or camera.frame_id
                 T_base_camera = sensor_in_base(config.frames, "camera", motion.transforms, frame, image.stamp_ns)
-                match = matcher.locate(image, camera, T_base_camera, motion.odometry(image.stamp_ns))
+                match = matcher.locate(image, camera, T_base_camera, motion.odometry)
             except (SensorError, TransformError) as e:
                 last = str(e)
                 out.dropped[type(e).__name__] += 1

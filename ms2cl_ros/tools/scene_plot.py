@@ -78,7 +78,7 @@ def _locate(message: Any, camera: CameraModel, motion: Motion, matcher: Matcher,
         image = to_camera_image(message)
         frame = image.frame_id or camera.frame_id
         T = sensor_in_base(config.frames, "camera", motion.transforms, frame, image.stamp_ns)
-        match = matcher.locate(image, camera, T, motion.odometry(image.stamp_ns))
+        match = matcher.locate(image, camera, T, motion.odometry)
     except (SensorError, TransformError):
         return None
     return None if match is None else (image, T, match)
