@@ -103,6 +103,14 @@ def test_the_same_evidence_adds_up_from_look_to_look():
     assert probabilities[-1] > 0.95
 
 
+def test_one_look_tells_no_more_than_it_may_and_its_candidates_stand_to_each_other_as_before():
+    evidence = np.array([9.0, 7.5, -2.0])
+    free, bounded = BeliefModel().said(evidence), BeliefModel(most_a_look=3.0).said(evidence)
+    assert bounded.max() == pytest.approx(3.0)
+    np.testing.assert_allclose(np.diff(bounded), np.diff(free))
+    np.testing.assert_allclose(BeliefModel(most_a_look=30.0).said(evidence), free)
+
+
 def test_a_standing_robot_forgets_what_it_saw_minutes_ago():
     belief = Belief(MODEL)
     for place, images in (((0, 0), 1), ((300, 0), 200)):

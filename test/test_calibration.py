@@ -82,11 +82,11 @@ def test_few_trials_do_not_overturn_what_is_known_beforehand():
 
 def test_a_fit_keeps_what_it_is_not_told_about():
     centre, start = Centre(np.full(4, 0.1), np.full(4, 0.2)), fit(trials(200))
-    start = replace(start, confidence=replace(start.confidence, tempering=0.25), centre=centre)
+    start = replace(start, confidence=replace(start.confidence, most_a_look=3.0), centre=centre)
     blind = [Trial(tuple(replace(c, range_score=None) for c in t.candidates), t.right) for t in trials(60)]
     for some in (trials(60), blind):
         again = fit(some, start=start)
-        assert again.confidence.tempering == 0.25 and again.centre is centre
+        assert again.confidence.most_a_look == 3.0 and again.centre is centre
 
 
 def test_a_fit_to_next_to_nothing_is_refused():

@@ -50,7 +50,8 @@ class BeliefModel:
     `hit`: probability that a candidate shows the place where the base is. `outside`: prior of not being in the map.
     `places`: how many places of a map look different enough for a wrong one not to come back by itself; the fewer, the
     less it counts that a hypothesis is found again. `leak`: share of the mass that is set free at each look, for a
-    robot that was carried away or that enters or leaves the map. `look`: metres.
+    robot that was carried away or that enters or leaves the map. `look`: metres. `most_a_look`: nats that a look tells
+    at most for a place against being outside.
     """
 
     elsewhere: float = 0.0
@@ -61,6 +62,7 @@ class BeliefModel:
     places: float = 20.0
     leak: float = 1e-3
     look: float = 6.0
+    most_a_look: float = float("inf")
 
     @property
     def miss(self) -> float:
@@ -70,12 +72,13 @@ class BeliefModel:
     def said(self, evidence: np.ndarray) -> np.ndarray:
         """Log-likelihood ratio, against being outside, of a place that a candidate with this evidence shows.
 
-        Chosen so that one image after an even prior gives the best candidate the odds that the calibration does, or
-        less extreme ones where `slope` is tempered.
+        Chosen so that one image after an even prior gives the best candidate the odds that the calibration does. Where
+        that is more than `most_a_look`, all get so much less: among themselves they stand as before.
         """
         inside = 1.0 - self.outside
         rest = (inside * (1.0 - self.hit) + self.outside) / inside
-        return self.offset + self.slope * (evidence - self.elsewhere) + np.log(rest * self.among(len(evidence)))
+        told = self.offset + self.slope * (evidence - self.elsewhere) + np.log(rest * self.among(len(evidence)))
+        return told - max(0.0, float(told.max(initial=-np.inf)) - self.most_a_look)
 
     def among(self, candidates: int) -> float:
         """Of how many places so many candidates are the answer; a few are always left over."""

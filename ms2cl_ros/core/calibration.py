@@ -53,14 +53,14 @@ class Confidence:
     """The probability that the best is right: sigmoid of `offset + slope * log odds`.
 
     The log odds set the evidence of the candidates at the best one's place against that of all others and of
-    `elsewhere`, what a place that is not among the candidates is taken to have. `tempering`: the exponent on a look's
-    likelihood where looks are added up, since looks along one street make the same mistakes (`training.tempering`).
+    `elsewhere`, what a place that is not among the candidates is taken to have. `most_a_look`: how many nats one look
+    may tell at most against not being in the map, where looks are added up (`training.looks`).
     """
 
     elsewhere: float
     offset: float = 0.0
     slope: float = 1.0
-    tempering: float = 1.0
+    most_a_look: float = float("inf")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def fit(trials: Sequence[Trial], ranges: RangeLikelihood | None = None,
         start: Calibration | None = None) -> Calibration:
     """The calibration under which the right candidates are the likeliest, and probabilities are what they say.
 
-    `start`: what is known beforehand, which few trials hardly change; its centre and its tempering are kept.
+    `start`: what is known beforehand, which few trials hardly change; its centre and `most_a_look` are kept.
     Size and density of the map do not matter much: evidence is only ever weighed against that of the other
     candidates, of which a larger map has better ones.
     Raises DataError with fewer than `FEWEST` trials in which a right candidate is among wrong ones.
@@ -159,7 +159,7 @@ def _fit_confidence(trials: Sequence[Trial], calibration: Calibration, start: Co
     finite = others[np.isfinite(others)]
     guess = np.array([np.median(finite) if len(finite) else 0.0, before.offset, before.slope])
     found = minimize(loss, guess, method="Nelder-Mead", options={"maxiter": 600, "xatol": 1e-3, "fatol": 1e-3}).x
-    return Confidence(float(found[0]), float(found[1]), float(found[2]), before.tempering)
+    return Confidence(float(found[0]), float(found[1]), float(found[2]), before.most_a_look)
 
 
 def _best(answers: Sequence[tuple[Candidate, bool]], calibration: Calibration) -> tuple[tuple[float, float], bool]:

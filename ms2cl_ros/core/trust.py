@@ -72,7 +72,7 @@ class Trust:
         self._config, self._calibration, self._logit_scale = config, calibration, logit_scale
         self._confidence = calibration.confidence if calibration else Confidence(OWN_ELSEWHERE)
         c = self._confidence
-        self.belief = Belief(BeliefModel(c.elsewhere, c.offset, c.slope * c.tempering, look=config.look))
+        self.belief = Belief(BeliefModel(c.elsewhere, c.offset, c.slope, look=config.look, most_a_look=c.most_a_look))
         self._alone = config.motion == "none"
         self._decision = Decision(self._threshold(), hysteresis=not self._alone)
         self._odometry = Odometry()

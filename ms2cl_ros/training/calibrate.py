@@ -34,7 +34,7 @@ from ms2cl_ros.core.retrieval import Verify, candidates
 from ms2cl_ros.core.types import Candidate, RangeImage, View
 from ms2cl_ros.core.verification import Verifier, log_chances, stack
 from ms2cl_ros.tools.embedding import pictures_moved, shift_of_map
-from ms2cl_ros.training.tempering import Drive, fit_tempering
+from ms2cl_ros.training.looks import Drive, fit_most
 
 HEADINGS, CANDIDATES = SubmapsConfig().headings, RetrievalConfig().candidates
 # Cities lie side by side in one map.
@@ -218,9 +218,9 @@ def calibrate(encoder: Encoder, shards: Sequence[Path]) -> Calibration:
         "expected_calibration_error": {"before": _round(reliability(plain, right).error),
                                        "after": _round(reliability(said, good).error)}}
     known = fit(everyone, entries, encoder)
-    known, told = fit_tempering(drives(everyone, entries, encoder, known), known, is_right,
-                                encoder.sidecar.embedding.logit_scale)
-    reached["logarithmic_score"] = {exponent: _round(score) for exponent, score in told.items()}
+    known, told = fit_most(drives(everyone, entries, encoder, known), known, is_right,
+                           encoder.sidecar.embedding.logit_scale)
+    reached["logarithmic_score"] = {str(most): _round(score) for most, score in told.items()}
     return replace(known, thresholds=thresholds(said, good), reached=reached)
 
 

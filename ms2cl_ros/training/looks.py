@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much looks that follow one another count together, from whole drives in a map and outside of it.
+"""How much one look may tell, from whole drives in a map and outside of it.
 
 Looks along one street make the same mistakes: a street of another city that resembles one of the map goes on
-resembling it. Taken as independent they make a filter sure of what is wrong. So each look's likelihood is raised to a
-power below 1 (a tempered posterior), by the logarithmic score (Gneiting and Raftery, JASA 2007) of the filter's
-probabilities on drives through cities that no model has seen. Of the powers that do about as well, within one standard
-error over the drives (Breiman et al., 1984), the greatest is taken: a filter that is slow to be sure recovers slowly.
+resembling it, and where it does so much, each look alone is all but sure. Added up as independent, they make a filter
+sure of what is wrong. So what a look tells against being outside of the map is bounded (as a robust likelihood is:
+Huber, Ann. Math. Stat. 1964), by the logarithmic score (Gneiting and Raftery, JASA 2007) of the filter's probabilities
+on drives through cities that no model has seen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ms2cl_ros.core.frames import SECOND
 from ms2cl_ros.core.trust import Trust
 from ms2cl_ros.core.types import Candidate, StampedPose
 
-TRIED = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
+INF = float("inf")
+TRIED = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, INF)
 # Metres a second at which drives are taken to have been driven; no probability is taken for surer than 1 - LEAST.
 SPEED, LEAST = 8.0, 1e-6
 Right = Callable[[np.ndarray, np.ndarray], bool]
@@ -58,21 +59,14 @@ def logarithmic_score(said: np.ndarray, right: np.ndarray) -> float:
     return float(np.log(np.where(right, kept, 1.0 - kept)).mean())
 
 
-def fit_tempering(drives: Sequence[Drive], known: Calibration, is_right: Right,
-                  logit_scale: float) -> tuple[Calibration, dict[float, float]]:
-    """The calibration with the greatest of the TRIED exponents whose score is within one standard error of the best;
-    and the score of each. Drives inside and outside weigh the same; two or more of each are needed."""
+def fit_most(drives: Sequence[Drive], known: Calibration, is_right: Right,
+             logit_scale: float) -> tuple[Calibration, dict[float, float]]:
+    """The calibration with the best of the TRIED bounds, and the score of each. Drives inside and outside weigh the same
+    and there are some of each."""
     told = {}
-    for exponent in TRIED:
-        tempered = replace(known, confidence=replace(known.confidence, tempering=exponent))
-        told[exponent] = _mean_and_error([[logarithmic_score(*beliefs(d, tempered, is_right, logit_scale))
-                                           for d in drives if d.inside is inside] for inside in (True, False)])
-    best, error = max(told.values())
-    chosen = max(exponent for exponent, (score, _) in told.items() if score >= best - error)
-    return replace(known, confidence=replace(known.confidence, tempering=chosen)), {e: s for e, (s, _) in told.items()}
-
-
-def _mean_and_error(strata: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Of several samples that weigh the same: the mean and its standard error."""
-    errors = [np.var(s, ddof=1) / len(s) for s in strata]
-    return float(np.mean([np.mean(s) for s in strata])), float(np.sqrt(np.sum(errors)) / len(strata))
+    for most in TRIED:
+        bounded = replace(known, confidence=replace(known.confidence, most_a_look=most))
+        scores = {inside: [logarithmic_score(*beliefs(d, bounded, is_right, logit_scale))
+                           for d in drives if d.inside is inside] for inside in (True, False)}
+        told[most] = float(np.mean([np.mean(s) for s in scores.values()]))
+    return replace(known, confidence=replace(known.confidence, most_a_look=max(told, key=lambda m: told[m]))), told

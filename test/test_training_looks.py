@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The ms2cl_ros authors
 # SPDX-License-Identifier: Apache-2.0
-"""Looks count together by as much as they are worth together."""
+"""What a look tells is bounded by what looks are worth together."""
 
 from dataclasses import replace
 
@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from sightings import CALIBRATION, World, route
 
-from ms2cl_ros.core.calibration import Confidence
 from ms2cl_ros.core.config import TrustConfig
 from ms2cl_ros.core.trust import Trust
-from ms2cl_ros.training.tempering import TRIED, Drive, beliefs, fit_tempering, logarithmic_score
+from ms2cl_ros.training.looks import TRIED, Drive, beliefs, fit_most, logarithmic_score
 
 
 def is_right(found: np.ndarray, T: np.ndarray) -> bool:
@@ -37,16 +36,17 @@ def test_the_logarithmic_score_is_that_of_what_came_true():
     assert np.isfinite(logarithmic_score(np.array([1.0, 0.0]), np.array([False, True])))
 
 
-def test_looks_that_are_independent_count_nearly_in_full():
-    known, scores = fit_tempering(drives(False), CALIBRATION, is_right, 20.0)
-    assert known.confidence.tempering >= 0.5
-    assert set(scores) == set(TRIED) and scores[known.confidence.tempering] > max(scores.values()) - 0.1
+def test_looks_that_are_independent_may_tell_much():
+    known, scores = fit_most(drives(False), CALIBRATION, is_right, 20.0)
+    assert known.confidence.most_a_look >= 3.0
+    assert set(scores) == set(TRIED)
+    assert scores[known.confidence.most_a_look] == max(scores.values())
 
 
-def test_looks_that_go_on_making_one_mistake_count_for_less():
-    known, scores = fit_tempering(drives(True), CALIBRATION, is_right, 20.0)
-    assert known.confidence.tempering <= 0.25
-    assert scores[known.confidence.tempering] > scores[1.0] + 0.5
+def test_looks_that_go_on_making_one_mistake_may_tell_little():
+    known, scores = fit_most(drives(True), CALIBRATION, is_right, 20.0)
+    assert known.confidence.most_a_look <= 3.0
+    assert scores[known.confidence.most_a_look] > scores[TRIED[-1]] + 0.5
 
 
 def test_outside_of_the_map_every_answer_is_wrong_and_inside_those_far_off():
@@ -57,14 +57,14 @@ def test_outside_of_the_map_every_answer_is_wrong_and_inside_those_far_off():
     assert right[5:].all() and said[-1] > 0.9
 
 
-def test_a_tempered_filter_is_less_sure_after_as_many_looks():
+def test_a_bounded_filter_is_less_sure_after_as_many_looks():
     place = route(6, step=8.0)
     sure = []
-    for exponent in (1.0, 0.3):
-        world, known = World(3), replace(CALIBRATION, confidence=Confidence(CALIBRATION.confidence.elsewhere,
-                                                                            tempering=exponent))
+    for most in (np.inf, 2.0):
+        known = replace(CALIBRATION, confidence=replace(CALIBRATION.confidence, most_a_look=most))
+        world = World(3)
         drive = Drive(tuple(world.image(T) for T in place), np.stack(place), True)
         said, _ = beliefs(drive, known, is_right, 20.0)
         sure.append(said[2])
-        assert Trust(TrustConfig(), known, 20.0).belief.model.slope == pytest.approx(exponent)
+        assert Trust(TrustConfig(), known, 20.0).belief.model.most_a_look == most
     assert sure[1] < sure[0]
