@@ -68,7 +68,7 @@ def test_most_places_are_found_again_on_another_day(street, offline):
 
 
 def localized(monkeypatch, query, path, config, heard):
-    """What `ms2cl localize` makes of the images that a node heard, by stamp: it may pass over one that came too fast."""
+    """What `ms2cl localize` makes of the images that a node heard, by stamp: one that came too fast is passed over."""
     from ms2cl_ros.core.messages import stamp_ns
     from ms2cl_ros.tools import offline
     every = offline._each

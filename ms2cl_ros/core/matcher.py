@@ -24,7 +24,6 @@ from ms2cl_ros.core.trust import Trust, find_calibration
 from ms2cl_ros.core.types import CameraImage, CameraModel, Match, StampedPose
 from ms2cl_ros.core.verification import Verifier
 
-
 Asked = Callable[[int], StampedPose | None]
 
 

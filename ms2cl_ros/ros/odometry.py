@@ -97,8 +97,8 @@ class OdometryTopic:
     def awaited(self, stamp_ns: int) -> StampedPose | None:
         """The base at a stamp, for which it waits; None where it does not come. Not for the executor's thread.
 
-        Once it has waited in vain it does not wait again before odometry has come up to that stamp: a silent topic costs
-        one wait.
+        Once it has waited in vain it does not wait again before odometry has come up to that stamp: a silent topic
+        costs one wait.
         """
         end = time.monotonic() + self._wait
         while self._worth_waiting(stamp_ns):
@@ -128,6 +128,6 @@ class OdometryTopic:
     def _late(self, stamp_ns: int) -> None:
         self._in_vain_ns, newest = stamp_ns, self.motion.newest_ns
         if newest is not None:
-            self._health.warn("odometry late", f"{self._wait:g} s after the image of {seconds(stamp_ns)} was matched the "
-                                               f"newest odometry is of {seconds(newest)}; raise trust.odometry_wait if "
-                                               "it always comes so late")
+            self._health.warn("odometry late", f"{self._wait:g} s after the image of {seconds(stamp_ns)} was matched "
+                                               f"the newest odometry is of {seconds(newest)}; raise "
+                                               "trust.odometry_wait if it always comes so late")

@@ -61,8 +61,8 @@ def logarithmic_score(said: np.ndarray, right: np.ndarray) -> float:
 
 def fit_most(drives: Sequence[Drive], known: Calibration, is_right: Right,
              logit_scale: float) -> tuple[Calibration, dict[float, float]]:
-    """The calibration with the best of the TRIED bounds, and the score of each. Drives inside and outside weigh the same
-    and there are some of each."""
+    """The calibration with the best of the TRIED bounds, and the score of each. Drives inside and outside weigh the
+    same; there are some of each."""
     told = {}
     for most in TRIED:
         bounded = replace(known, confidence=replace(known.confidence, most_a_look=most))
