@@ -28,9 +28,8 @@ def street(tmp_path_factory):
     for drive, name in zip(made.drives, ("map_bag", "query_bag")):
         convert_kitti_raw(drive.folder, folder / name, poses=drive.folder / "poses_base.txt")
     config = config_of(folder, made.drives[0].folder)
-    # without rendered views: which ones there are depends on when a node has time for them; and odometry is waited for,
-    # however busy the machine
-    config = replace(config, views=replace(config.views, spacing=0.0), trust=replace(config.trust, odometry_wait=30.0))
+    # without rendered views: which ones there are depends on when a node has time for them
+    config = replace(config, views=replace(config.views, spacing=0.0))
     return folder / "map_bag", folder / "query_bag", config
 
 
@@ -82,7 +81,9 @@ def localized(monkeypatch, query, path, config, heard):
 def test_the_nodes_store_and_answer_what_the_offline_run_does(street, offline, ros, tmp_path, monkeypatch):
     from ms2cl_ros.ros.replay import Drive, run, write_summary
     map_, query, config = street
-    config = replace(config, store=replace(config.store, database=str(tmp_path / "map.db")))
+    # odometry is waited for, however busy the machine
+    config = replace(config, store=replace(config.store, database=str(tmp_path / "map.db")),
+                     trust=replace(config.trust, odometry_wait=30.0))
     stages = []
     drive = Drive("small street", map_, query)
     outcome = run(drive, tmp_path, config, stages.append, lambda done, total: None, rate=2.0)
