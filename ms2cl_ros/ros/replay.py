@@ -38,6 +38,7 @@ from ms2cl_ros.tools.evaluation import Recall, by_direction, errors, published, 
 from ms2cl_ros.tools.offline import truth
 
 START_TIMEOUT, SETTLE_TIMEOUT, STOP_TIMEOUT = 60.0, 60.0, 15.0
+PLAYED = ("/points", "/camera/image", "/odometry")
 Say = Callable[[str], None]
 Progress = Callable[[float, float], None]
 
@@ -139,10 +140,11 @@ def run(drive: Drive, out: Path, config: Config, say: Say, progress: Progress, r
 
 
 def _parameter_file(out: Path, config: Config) -> str:
-    """The settings of `config` that launch arguments do not carry."""
+    """The settings of `config` that launch arguments do not carry; what the player sends is heard without loss."""
     import yaml
     path = out / "parameters.yaml"
-    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": asdict(config)}}))
+    heard = {topic: {"subscription": {"reliability": "reliable", "depth": 100}} for topic in PLAYED}
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": asdict(config) | {"qos_overrides": heard}}}))
     return str(path)
 
 
